@@ -1,0 +1,121 @@
+"""What an optimizer is: three functions over a fleet's tensors, and hyperparameters declared once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any, ClassVar, Self
+
+import param
+import torch
+from torch import Tensor
+
+from explorer.base.declared import Declared
+
+State = dict[str, Any]
+"""An optimizer's memory: named tensors, each with a leading run axis or 0-d, or lists of them."""
+
+
+class Optimizer(Declared):
+    """Base of every optimizer.
+
+    A subclass sets `key` (the name people type), declares its hyperparameters as `param` fields and writes the
+    challenge's functions.  All tensors carry a leading run axis `R`; a kernel reads its hyperparameters with
+    `self.symbols(...)`, which gives one value a run.  State is updated in place, without reading values on the host,
+    so that a whole epoch can be captured in a CUDA graph; set `capturable = False` where that is impossible.
+
+    A hyperparameter given as a list is a *sweep*: `create("adam", lr=[1e-4, 1e-3])` stands for one run a value.
+    """
+
+    key: ClassVar[str]
+    capturable: ClassVar[bool] = True
+
+    def __init__(self, **values: Any) -> None:
+        self._columns: dict[str, Tensor] = {}
+        lists = {name: list(value) for name, value in values.items() if _is_list(value)}
+        for name, swept in lists.items():
+            if not swept:
+                raise ValueError(f"{name} = [] is not allowed: a sweep needs at least one value.")
+            if not self.sweepable(name):
+                raise ValueError(f"{name} = {swept!r} is not allowed: {name} is one value for the whole fleet.")
+            lists[name] = [self.check(name, value) for value in swept]
+        self._sweeps = lists
+        super().__init__(**(values | {name: swept[0] for name, swept in lists.items()}))
+
+    def init_state(self, params: Sequence[Tensor], seed: Tensor) -> State:
+        """The state before the first step.
+
+        params: the model, each `[R, ...]`.  seed: int64 `[R]`, this optimizer's own stream.
+        """
+        raise NotImplementedError
+
+    def query_at_params(
+        self, state: State, params: Sequence[Tensor], epoch: Tensor, train_loss: Tensor, val_loss: Tensor
+    ) -> Sequence[Tensor] | None:
+        """Parameters at which this batch's gradient should be taken, or None for the current ones.
+
+        The original parameters come back before `step`.  epoch: 0-d, from 0.  Losses: `[R]`, last epoch's, NaN in the
+        first.
+        """
+        return None
+
+    def step(
+        self,
+        state: State,
+        params: Sequence[Tensor],
+        gradients: Sequence[Tensor],
+        epoch: Tensor,
+        train_loss: Tensor,
+        val_loss: Tensor,
+    ) -> Sequence[Tensor]:
+        """Updates, which the harness *adds* to the parameters; shapes as `params`."""
+        raise NotImplementedError
+
+    @classmethod
+    def sweepable(cls, name: str) -> bool:
+        """Whether `name` can differ between the runs of one fleet (real numbers can; switches and counts cannot)."""
+        parameter = cls._parameter(name)
+        return isinstance(parameter, param.Number) and not isinstance(parameter, param.Integer | param.Boolean)
+
+    @property
+    def sweeps(self) -> dict[str, list[float]]:
+        """The hyperparameters that were given as lists."""
+        return dict(self._sweeps)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Every hyperparameter, a list where it is swept."""
+        return super().values | self._sweeps
+
+    def grid(self) -> list[dict[str, Any]]:
+        """The hyperparameters of each run of a sweep, in the order given; one entry where nothing is swept."""
+        plain = {name: getattr(self, name) for name in self.fields()}
+        return [plain | dict(zip(self._sweeps, point, strict=True)) for point in product(*self._sweeps.values())]
+
+    def bind(self, columns: Mapping[str, Tensor]) -> Self:
+        """A copy whose hyperparameters are read from `columns`, one value a run (`[R]`)."""
+        bound = type(self)(**{name: getattr(self, name) for name in self.fields()})
+        bound._columns = dict(columns)
+        return bound
+
+    def symbols(self, *names: str, like: Tensor) -> tuple[Any, ...]:
+        """The named hyperparameters, to be multiplied with `like [R, ...]`: floats, or `[R, 1, ...]` in a fleet."""
+        shape = (-1, *(1 for _ in range(like.dim() - 1)))
+        return tuple(
+            self._columns[name].view(shape) if name in self._columns else getattr(self, name) for name in names
+        )
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple | range) or (hasattr(value, "tolist") and getattr(value, "ndim", 0) > 0)
+
+
+def counter(params: Sequence[Tensor]) -> Tensor:
+    """A step counter for a state: 0-d float64 zero on the parameters' device."""
+    return torch.zeros((), dtype=torch.float64, device=params[0].device)
+
+
+def power(base: Any, exponent: Tensor, like: Tensor) -> Tensor:
+    """`base ** exponent` computed in float64, in `like`'s type; base: a float or `[R, 1, ...]`; exponent: 0-d."""
+    base = base if isinstance(base, Tensor) else torch.as_tensor(base, dtype=torch.float64, device=like.device)
+    return base.double().pow(exponent).to(like.dtype)
