@@ -1,0 +1,73 @@
+"""A fleet's losses by epoch, grown from snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from explorer.records.records import LOSSES, Array, Run, Snapshot, Status
+
+
+class History:
+    """The losses of R runs so far, and how each stands.
+
+    `append` takes the snapshots of one generation in order; everything else reads.
+    """
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.runs = tuple(runs)
+        self._room = np.full((len(LOSSES), len(self.runs), 256), np.nan)
+        self.epoch = 0
+        self.status: tuple[Status, ...] = (Status.RUNNING,) * len(self.runs)
+        self.epochs = np.zeros(len(self.runs), dtype=int)
+        self.best_epoch = np.zeros(len(self.runs), dtype=int)
+        self._clock: list[tuple[int, float]] = [(0, 0.0)]
+
+    def append(self, snapshot: Snapshot) -> None:
+        """Take in the next snapshot; `ValueError` if epochs are missing between."""
+        if snapshot.first_epoch != self.epoch + 1:
+            raise ValueError(f"expected epoch {self.epoch + 1}, got a snapshot from {snapshot.first_epoch}")
+        end = snapshot.epoch
+        if end > self._room.shape[2]:
+            more = np.full((*self._room.shape[:2], max(end, 2 * self._room.shape[2]) - self._room.shape[2]), np.nan)
+            self._room = np.concatenate([self._room, more], axis=2)
+        self._room[:, :, self.epoch : end] = [getattr(snapshot, loss) for loss in LOSSES]
+        self.epoch = end
+        self.status, self.epochs, self.best_epoch = snapshot.status, snapshot.epochs, snapshot.best_epoch
+        self._clock.append((end, snapshot.seconds))
+
+    @property
+    def losses(self) -> Array:
+        """`[3, R, E]`: train, validation and test loss of the epochs so far, NaN after a run's end."""
+        return self._room[:, :, : self.epoch]
+
+    @property
+    def seconds(self) -> Array:
+        """`[E]`: wall time at the end of each epoch, read off (linearly between) the snapshots' clocks."""
+        return np.interp(np.arange(1, self.epoch + 1), *zip(*self._clock, strict=True))
+
+    @property
+    def at_best(self) -> Array:
+        """`[3, R]`: the losses at each run's best epoch (lowest validation loss), NaN before the first."""
+        picked = np.full((len(LOSSES), len(self.runs)), np.nan)
+        known = np.flatnonzero(self.best_epoch > 0)
+        picked[:, known] = self.losses[:, known, self.best_epoch[known] - 1]
+        return picked
+
+    def to_xarray(self) -> xr.Dataset:
+        """Variables train_loss, val_loss, test_loss over (run, epoch), epochs from 1; a run's seed and hyperparameters
+        as coordinates, seconds along the epochs."""
+        hyperparameters = pd.DataFrame([dict(run.hyperparameters) for run in self.runs])
+        return xr.Dataset(
+            {name: (("run", "epoch"), loss.copy()) for name, loss in zip(LOSSES, self.losses, strict=True)},
+            coords={
+                "run": np.arange(len(self.runs)),
+                "epoch": np.arange(1, self.epoch + 1),
+                "seed": ("run", [run.seed for run in self.runs]),
+                "seconds": ("epoch", self.seconds),
+                **{name: ("run", column.to_numpy()) for name, column in hyperparameters.items()},
+            },
+        )

@@ -1,0 +1,101 @@
+"""What training tells the rest of the house: immutable, NumPy and plain Python only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+LOSSES = ("train_loss", "val_loss", "test_loss")
+
+
+class Status(StrEnum):
+    """How a run stands or ended."""
+
+    RUNNING = "running"
+    EARLY_STOPPED = "early_stopped"
+    MAX_EPOCHS = "max_epochs"
+    STOPPED = "stopped"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+
+class Phase(StrEnum):
+    """What a worker is doing."""
+
+    IDLE = "idle"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a fleet: its seed and its hyperparameters."""
+
+    seed: int
+    hyperparameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Instances:
+    """What is known of the R runs' instances, each array `[R]`, as test MSE (means over samples and outputs).
+
+    Floors are NaN until computed, and where they do not apply.
+    """
+
+    generation: int
+    noise_mse: Array
+    kernel_floor: Array
+    feature_floor: Array
+    readout_floor: Array
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The epochs since the last snapshot, and how every run stands.
+
+    generation: which start of the worker this belongs to.  phase: what the worker does.  first_epoch: number (from 1)
+    of the first epoch here.  train_loss, val_loss, test_loss: float64 `[R, k]`, NaN after a run's end.  status: `[R]`
+    of `Status`.  epochs, best_epoch: int `[R]`, 0 where there is none yet.  seconds: wall time of training so far.
+    device: in words.  message: a sentence for a person, where there is something to say.
+    """
+
+    generation: int
+    phase: Phase
+    first_epoch: int
+    train_loss: Array
+    val_loss: Array
+    test_loss: Array
+    status: tuple[Status, ...]
+    epochs: Array
+    best_epoch: Array
+    seconds: float
+    device: str
+    message: str = ""
+
+    @property
+    def epoch(self) -> int:
+        """The last epoch that is complete, 0 before the first."""
+        return self.first_epoch + self.train_loss.shape[1] - 1
+
+    @property
+    def finished(self) -> bool:
+        """Whether no run goes on."""
+        return all(status != Status.RUNNING for status in self.status)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a fleet ended early: a sentence for a person, and the traceback for the log."""
+
+    generation: int
+    message: str
+    details: str = field(default="", repr=False)

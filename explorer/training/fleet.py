@@ -1,0 +1,210 @@
+"""The fixed training loop, for R runs at once.  No threads, no user interface, no host synchronisation in an epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from explorer.base.random import Stream, permutations
+from explorer.base.tensors import Tensors
+from explorer.challenge.data import Dataset
+from explorer.challenge.model import StackedMLP, initialize
+from explorer.challenge.settings import Challenge
+from explorer.optimizers.base import Optimizer
+from explorer.records.records import Phase, Run, Snapshot, Status
+from explorer.training import devices
+
+DIVERGED_ABOVE = 1e8
+"""A loss above this (targets are of order one) counts as divergence, as NaN and infinity do."""
+
+_CODES = list(Status)
+_CODE = {status: code for code, status in enumerate(_CODES)}
+
+
+class Fleet:
+    """R runs of one challenge and one optimizer: hyperparameter values × seeds, in the order given.
+
+    Epoch by epoch: shuffle, for every batch `query_at_params`, forward, backward, `step`; then validation and test
+    loss, divergence, best-validation snapshot and early stopping, decided per run on the device.  Runs that have ended
+    keep their place; what they would do afterwards is not recorded.
+    """
+
+    def __init__(
+        self,
+        challenge: Challenge,
+        optimizer: Optimizer,
+        seeds: int | Iterable[int],
+        device: str = "auto",
+        precision: str = "float32",
+        max_epochs: int | None = None,
+    ) -> None:
+        self.challenge = challenge.replace(**({} if max_epochs is None else {"max_epochs": max_epochs}))
+        self.optimizer = optimizer
+        self.seeds = check_seeds(seeds)
+        self.runs = tuple(Run(seed, values) for values in optimizer.grid() for seed in self.seeds)
+        self.device, self.dtype = devices.resolve(device), devices.precision(precision)
+        self.datasets: dict[int, Dataset] = {seed: self.challenge.dataset(seed) for seed in self.seeds}
+        self.seconds = 0.0
+        self.epoch = 0
+        self._reported = 0
+
+        count = len(self.runs)
+        self._seed = self._tensor([run.seed for run in self.runs], torch.int64)
+        inputs = np.stack([self.datasets[run.seed].inputs for run in self.runs])
+        targets = np.stack([self.datasets[run.seed].targets for run in self.runs])
+        train = self.challenge.train_size
+        self._train_inputs, self._heldout_inputs = self._tensor(inputs).split([train, inputs.shape[1] - train], 1)
+        self._train_targets, self._heldout_targets = self._tensor(targets).split([train, inputs.shape[1] - train], 1)
+
+        self.model = StackedMLP(self.challenge, count, self.device, self.dtype)
+        self.params = self.model.layout.zeros(count, self.device, self.dtype)
+        initialize(self.challenge, self.params, self._seed)
+        self.best = self.params.clone()
+        """The parameters of each run's best epoch by validation loss: the model that is kept."""
+        self._proposed: Tensors | None = None
+
+        self._columns = {
+            name: self._tensor([run.hyperparameters[name] for run in self.runs])
+            for name in optimizer.fields()
+            if optimizer.sweepable(name)
+        }
+        self._bound = optimizer.bind(self._columns)
+        self.state = self._bound.init_state(self.params, self._seed)
+
+        # What the device knows of every run; the host reads it in `snapshot` alone.
+        self._now = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._losses = torch.full((3, count), torch.nan, device=self.device, dtype=self.dtype)
+        self._history = torch.full((3, count, self.challenge.max_epochs), torch.nan, device=self.device, dtype=self.dtype)
+        self._status = torch.zeros(count, dtype=torch.int64, device=self.device)
+        self._epochs = torch.zeros(count, dtype=torch.int64, device=self.device)
+        self._best_epoch = torch.zeros(count, dtype=torch.int64, device=self.device)
+        self._best_val = torch.full((count,), torch.inf, device=self.device, dtype=self.dtype)
+
+    def advance(self, interrupted: Callable[[], bool] = lambda: False) -> bool:
+        """Train one epoch; False if `interrupted()` became true between two batches, and the epoch was given up."""
+        began = time.perf_counter()
+        try:
+            order = permutations(self._seed, Stream.ORDER, self._now.expand(len(self.runs)), self.challenge.train_size)
+            inputs, targets = _take(self._train_inputs, order), _take(self._train_targets, order)
+            squared = torch.zeros(len(self.runs), device=self.device, dtype=self.dtype)
+            for start, end in self.challenge.batches():
+                if interrupted():
+                    return False
+                squared += self._batch(inputs[:, start:end], targets[:, start:end])
+            self._judge(squared / targets[0].numel())
+            self.epoch += 1
+            return True
+        finally:
+            self.seconds += time.perf_counter() - began
+
+    def tune(self, **hyperparameters: float) -> None:
+        """Change hyperparameters of every run, from the next batch on; `ValueError` for one fixed at the start."""
+        for name, value in hyperparameters.items():
+            value = self.optimizer.check(name, value)
+            if name not in self._columns:
+                raise ValueError(f"{name} = {value!r} is fixed while a fleet runs: it applies at the next start.")
+            self._columns[name].fill_(value)
+
+    def stop(self, status: Status = Status.STOPPED) -> None:
+        """End every run that still goes on."""
+        self._status.masked_fill_(self._status == _CODE[Status.RUNNING], _CODE[status])
+
+    def snapshot(self, generation: int = 0, phase: Phase = Phase.RUNNING, message: str = "") -> Snapshot:
+        """The epochs since the last snapshot, and how every run stands (copies from the device, and waits for it)."""
+        began = time.perf_counter()
+        train, val, test = self._history[:, :, self._reported : self.epoch].cpu().double().numpy()
+        status = tuple(_CODES[code] for code in self._status.tolist())
+        epochs, best_epoch = self._epochs.cpu().numpy().copy(), self._best_epoch.cpu().numpy().copy()
+        self.seconds += time.perf_counter() - began
+        first, self._reported = self._reported + 1, self.epoch
+        for array in (train, val, test, epochs, best_epoch):
+            array.flags.writeable = False
+        return Snapshot(
+            generation,
+            phase,
+            first,
+            train,
+            val,
+            test,
+            status,
+            epochs,
+            best_epoch,
+            self.seconds,
+            devices.describe(self.device),
+            message,
+        )
+
+    def _batch(self, x: Tensor, y: Tensor) -> Tensor:
+        """One proposal, forward, backward and update; each run's summed squared error `[R]`."""
+        params, told = self.params, (self._now, self._losses[0], self._losses[1])
+        proposal = self._bound.query_at_params(self.state, params, *told)
+        if proposal is None:
+            squared = self.model.train_batch(params, x, y, statistics=params)
+        else:
+            statistics = None if self.challenge.restore_statistics else params
+            squared = self.model.train_batch(self._as_tensors(proposal), x, y, statistics)
+        updates = self._bound.step(self.state, params, self.model.gradients, *told)
+        if isinstance(updates, Tensors):
+            params.flat.add_(updates.flat)
+        else:
+            for param, update, trainable in zip(params, updates, params.trainable, strict=True):
+                if trainable:
+                    param.add_(update)
+        return squared
+
+    def _as_tensors(self, proposal: Sequence[Tensor]) -> Tensors:
+        if isinstance(proposal, Tensors):
+            return proposal
+        if self._proposed is None:
+            self._proposed = self.params.zeros_like()
+        for slot, proposed in zip(self._proposed, proposal, strict=True):
+            slot.copy_(proposed)
+        return self._proposed
+
+    def _judge(self, train_loss: Tensor) -> None:
+        """Evaluate; then decide for every run whether this epoch is its best, and whether it is its last."""
+        outputs = self.model.evaluate(self.params, self._heldout_inputs)
+        squared = outputs.sub_(self._heldout_targets).square_()
+        val, test = squared.split([self.challenge.val_size, self.challenge.test_size], dim=1)
+        self._losses.copy_(torch.stack([train_loss, val.mean(dim=(1, 2)), test.mean(dim=(1, 2))]))
+        going = self._status == _CODE[Status.RUNNING]
+        recorded = self._losses.masked_fill(~(going & self._losses.isfinite()), torch.nan)
+        self._history.index_copy_(2, self._now[None], recorded[:, :, None])
+
+        epoch = self._now.add_(1)
+        diverged = going & ~(self._losses < DIVERGED_ABOVE).all(dim=0)
+        improved = going & ~diverged & (self._losses[1] < self._best_val - self.challenge.min_delta)
+        torch.where(improved, self._losses[1], self._best_val, out=self._best_val)
+        torch.where(improved, epoch, self._best_epoch, out=self._best_epoch)
+        torch.where(going, epoch, self._epochs, out=self._epochs)
+        torch.where(improved[:, None], self.params.buffer, self.best.buffer, out=self.best.buffer)
+
+        tired = going & (epoch - self._best_epoch >= self.challenge.patience)
+        # Later lines win: a run that diverges in its last epoch has diverged.
+        self._status.masked_fill_(going & (epoch >= self.challenge.max_epochs), _CODE[Status.MAX_EPOCHS])
+        self._status.masked_fill_(tired, _CODE[Status.EARLY_STOPPED])
+        self._status.masked_fill_(diverged, _CODE[Status.DIVERGED])
+
+    def _tensor(self, values: object, dtype: torch.dtype | None = None) -> Tensor:
+        return torch.as_tensor(values, dtype=dtype or self.dtype, device=self.device)
+
+
+def check_seeds(seeds: int | Iterable[int]) -> list[int]:
+    """Seeds as a list of plain ints; `ValueError` if there is none or one is not an integer from 0 to 2⁶² − 1."""
+    listed = [seeds] if isinstance(seeds, Integral) else list(seeds)
+    if not listed:
+        raise ValueError("seeds = [] is not allowed: a fleet needs at least one seed.")
+    for seed in listed:
+        if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed < 2**62:
+            raise ValueError(f"seeds holds {seed!r}, which is not allowed: each must be an integer from 0 to 2^62 - 1.")
+    return [int(seed) for seed in listed]
+
+
+def _take(samples: Tensor, order: Tensor) -> Tensor:
+    """`samples [R, n, D]` in each run's `order [R, n]`."""
+    return samples.gather(1, order[:, :, None].expand(-1, -1, samples.shape[2]))

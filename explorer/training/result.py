@@ -1,0 +1,76 @@
+"""Results of a fleet: what a notebook gets, and what the app's figures show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from explorer.challenge import scoring
+from explorer.challenge.data import Dataset
+from explorer.challenge.floors import floors
+from explorer.challenge.settings import Challenge
+from explorer.optimizers.base import Optimizer
+from explorer.records import History, Instances, Run
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `explorer.train` returns.
+
+    history: `xarray.Dataset` with train_loss, val_loss, test_loss (run, epoch), epochs from 1, NaN after a run's last.
+    outcomes: `pandas.DataFrame`, one row a run.
+    """
+
+    challenge: Challenge
+    optimizer: Optimizer
+    history: xr.Dataset
+    outcomes: pd.DataFrame
+    device: str
+
+
+def known_noise(runs: tuple[Run, ...], datasets: dict[int, Dataset], generation: int = 0) -> Instances:
+    """The runs' instances with their noise; floors still NaN."""
+    unknown = np.full(len(runs), np.nan)
+    noise = np.array([datasets[run.seed].noise_mse for run in runs])
+    return Instances(generation, noise, unknown, unknown, unknown)
+
+
+def with_floors(
+    instances: Instances, challenge: Challenge, runs: tuple[Run, ...], datasets: dict[int, Dataset]
+) -> Instances:
+    """The same with the floors computed, once a seed."""
+    by_seed = {seed: floors(challenge, dataset) for seed, dataset in datasets.items()}
+    kernel, feature, readout = np.array([by_seed[run.seed] for run in runs]).T
+    return replace(instances, kernel_floor=kernel, feature_floor=feature, readout_floor=readout)
+
+
+def outcomes(challenge: Challenge, history: History, instances: Instances, message: str = "") -> pd.DataFrame:
+    """One row a run, scored with the challenge's accuracy factor as it is now."""
+    train, val, test = history.at_best
+    clock = np.concatenate([[0.0], history.seconds])
+    noise = instances.noise_mse
+    return pd.DataFrame(
+        {
+            "seed": [run.seed for run in history.runs],
+            **pd.DataFrame([dict(run.hyperparameters) for run in history.runs]),
+            "status": [str(status) for status in history.status],
+            "epochs": history.epochs,
+            "best_epoch": history.best_epoch,
+            "train_loss": train,
+            "val_loss": val,
+            "test_loss": test,
+            "threshold": scoring.threshold(challenge, noise),
+            "noise_mse": noise,
+            "alpha": scoring.alpha(challenge, noise, test),
+            "passed": scoring.passed(challenge, noise, test),
+            "quality": scoring.quality(challenge, noise, test),
+            "kernel_floor": instances.kernel_floor,
+            "feature_floor": instances.feature_floor,
+            "readout_floor": instances.readout_floor,
+            "seconds": clock[history.epochs],
+            "message": message,
+        }
+    )

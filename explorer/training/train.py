@@ -1,0 +1,65 @@
+"""Training in the calling thread: the library's front door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from explorer.challenge.settings import Challenge
+from explorer.optimizers.base import Optimizer
+from explorer.records import History, Snapshot, Status
+from explorer.training.faults import sentence
+from explorer.training.fleet import Fleet
+from explorer.training.result import Result, known_noise, outcomes, with_floors
+
+LOOK_EVERY = 25
+"""Epochs between two looks at the device where nobody asked for every epoch."""
+
+
+def train(
+    challenge: Challenge,
+    optimizer: Optimizer,
+    seeds: int | Iterable[int] = 0,
+    device: str = "auto",
+    on_epoch: Callable[[Snapshot], object] | None = None,
+    max_epochs: int | None = None,
+    precision: str = "float32",
+) -> Result:
+    """Train the optimizer's hyperparameter values × `seeds`, all at once, to their end.
+
+    challenge: what to learn.  optimizer: from `explorer.optimizers.create`.  device: auto, cpu, cuda, cuda:1.
+    on_epoch: called in this thread after each epoch with a `Snapshot` of it.  max_epochs: instead of the challenge's.
+    precision: float32, tf32 or float64.
+
+    `ValueError` names a setting that is not allowed.  An optimizer that raises ends its runs as `failed`, with the
+    sentence in the outcomes' `message`; so does a device that runs out of memory.
+
+    >>> import explorer as ex
+    >>> result = ex.train(ex.Challenge.preset("tig"), ex.optimizers.create("adam"), seeds=range(2), max_epochs=2)
+    >>> result.history.sizes["epoch"], list(result.outcomes.status)
+    (2, ['max_epochs', 'max_epochs'])
+    """
+    fleet = Fleet(challenge, optimizer, seeds, device, precision, max_epochs)
+    history, message = History(fleet.runs), ""
+    every = 1 if on_epoch is not None or fleet.device.type == "cpu" else LOOK_EVERY
+    finished = False
+    while not finished:
+        try:
+            for _ in range(min(every, fleet.challenge.max_epochs - fleet.epoch)):
+                fleet.advance()
+        except Exception as error:
+            message = sentence(error, optimizer.key)
+            fleet.stop(Status.FAILED)
+        snapshot = fleet.snapshot(message=message)
+        history.append(snapshot)
+        finished = snapshot.finished
+        if on_epoch is not None and snapshot.train_loss.shape[1]:
+            on_epoch(snapshot)
+    instances = with_floors(known_noise(fleet.runs, fleet.datasets), fleet.challenge, fleet.runs, fleet.datasets)
+    recorded = history.to_xarray().isel(epoch=slice(0, int(history.epochs.max(initial=0))))
+    return Result(
+        fleet.challenge,
+        optimizer,
+        recorded,
+        outcomes(fleet.challenge, history, instances, message),
+        str(fleet.device),
+    )

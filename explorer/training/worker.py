@@ -1,0 +1,267 @@
+"""The worker: the only thread of a session that trains.
+
+Commands go in by a queue, immutable records come out by another; nothing else is shared.  The thread owns its fleet and
+touches no widget, no `param` object that anybody else holds and no document.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+import numpy as np
+import torch
+
+from explorer.challenge.floors import floors
+from explorer.challenge.settings import Challenge
+from explorer.optimizers.base import Optimizer
+from explorer.records import Fault, Instances, Phase, Run, Snapshot, Status
+from explorer.training.faults import sentence
+from explorer.training.fleet import Fleet
+from explorer.training.result import known_noise
+
+log = logging.getLogger(__name__)
+
+REPORT_EVERY = 0.1
+"""Seconds between two snapshots while training."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train."""
+
+    challenge: Challenge
+    optimizer: Optimizer
+    seeds: tuple[int, ...]
+    device: str = "auto"
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class Started:
+    """The first record of a generation: the runs that it has."""
+
+    generation: int
+    runs: tuple[Run, ...]
+
+
+Record = Started | Instances | Snapshot | Fault
+
+
+@dataclass
+class _Job:
+    """The fleet in hand."""
+
+    generation: int
+    fleet: Fleet
+    instances: Instances
+    phase: Phase
+    unfloored: list[int] = field(default_factory=list)
+    steps: int = 0
+    due: float = 0.0
+    reported: float = 0.0
+
+
+class Worker:
+    """Trains one fleet at a time in a thread of its own.
+
+    Methods return at once; what they did shows in the records that `drain` hands over.  Each record carries the
+    generation that `start` returned, so that stale ones can be dropped.
+    """
+
+    def __init__(self) -> None:
+        self._commands: queue.SimpleQueue[tuple[int, Callable[[], None]]] = queue.SimpleQueue()
+        self._records: queue.SimpleQueue[Record] = queue.SimpleQueue()
+        self._generations = count(1)
+        # A command that ends the fleet in hand takes the next ticket; an epoch is given up when its own is out of date.
+        self._ticket = 0
+        self._honoured = 0
+        self._open = True
+        self._pace: float | None = None
+        self._job: _Job | None = None
+        self._thread = threading.Thread(target=self._work, name="explorer-worker", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def start(self, plan: Plan, paused: bool = False) -> int:
+        """End the fleet in hand, if any, and train `plan`; its generation.  Paused: wait for `step` or `resume`."""
+        generation = next(self._generations)
+        self._send(lambda: self._start(generation, plan, paused), ends=True)
+        return generation
+
+    def pause(self) -> None:
+        """Hold after the current epoch."""
+        self._send(lambda: self._hold(Phase.RUNNING, Phase.PAUSED))
+
+    def resume(self) -> None:
+        """Go on."""
+        self._send(lambda: self._hold(Phase.PAUSED, Phase.RUNNING))
+
+    def step(self) -> None:
+        """Train exactly one epoch while paused."""
+        self._send(self._step)
+
+    def stop(self) -> None:
+        """End every run that still goes on, within one batch."""
+        self._send(self._stop, ends=True)
+
+    def set_pace(self, epochs_per_second: float | None) -> None:
+        """Train at most this fast; None: as fast as possible."""
+        self._send(lambda: setattr(self, "_pace", epochs_per_second))
+
+    def tune(self, **hyperparameters: float) -> None:
+        """Change hyperparameters of the fleet in hand from the next batch on."""
+        self._send(lambda: self._tune(hyperparameters))
+
+    def drain(self) -> list[Record]:
+        """The records since the last call, oldest first."""
+        records = []
+        while True:
+            try:
+                records.append(self._records.get_nowait())
+            except queue.Empty:
+                return records
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """End the thread and let go of the fleet; whether it ended within `timeout` seconds."""
+        self._send(lambda: setattr(self, "_open", False), ends=True)
+        self._thread.join(timeout)
+        return not self.alive
+
+    def _send(self, command: Callable[[], None], ends: bool = False) -> None:
+        self._ticket += ends
+        self._commands.put((self._ticket, command))
+
+    def _work(self) -> None:
+        while self._open:
+            try:
+                self._obey(self._patience())
+                if self._open and self._job is not None:
+                    self._train(self._job)
+            except Exception as error:
+                self._fail(error)
+        self._job = None
+
+    def _patience(self) -> float | None:
+        """How long to wait for a command before training goes on: None for ever, 0 not at all."""
+        job = self._job
+        if job is None or job.phase not in (Phase.RUNNING, Phase.PAUSED):
+            return None
+        if job.unfloored or job.steps:
+            return 0
+        if job.phase is Phase.PAUSED:
+            return None
+        return max(0.0, job.due - time.monotonic()) if self._pace else 0
+
+    def _obey(self, patience: float | None) -> None:
+        """Carry out every command that is there, waiting `patience` for the first."""
+        deadline = None if patience is None else time.monotonic() + patience
+        while True:
+            try:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                ticket, command = self._commands.get(timeout=left) if left != 0 else self._commands.get_nowait()
+            except queue.Empty:
+                return
+            self._honoured = ticket
+            command()
+            deadline = time.monotonic()
+
+    def _train(self, job: _Job) -> None:
+        now = time.monotonic()
+        runs = job.phase is Phase.RUNNING and (not self._pace or now >= job.due)
+        if (runs or job.steps) and job.fleet.advance(lambda: self._ticket != self._honoured):
+            job.due = max(job.due, now - 1) + 1 / self._pace if self._pace else now
+            job.steps = max(0, job.steps - 1)
+            shown = job.phase is Phase.RUNNING and time.monotonic() - job.reported < REPORT_EVERY
+            if not shown or job.fleet.epoch >= job.fleet.challenge.max_epochs or job.fleet.epoch == 1:
+                self._report(job)
+        self._floor(job)
+
+    def _floor(self, job: _Job) -> None:
+        """Compute the floors of one more instance, between two epochs."""
+        if not job.unfloored:
+            return
+        seed = job.unfloored.pop(0)
+        found = floors(job.fleet.challenge, job.fleet.datasets[seed])
+        here = np.array([run.seed == seed for run in job.fleet.runs])
+        job.instances = replace(
+            job.instances,
+            kernel_floor=np.where(here, found.kernel, job.instances.kernel_floor),
+            feature_floor=np.where(here, found.feature, job.instances.feature_floor),
+            readout_floor=np.where(here, found.readout, job.instances.readout_floor),
+        )
+        if not job.unfloored:
+            self._records.put(job.instances)
+
+    def _start(self, generation: int, plan: Plan, paused: bool) -> None:
+        self._end()
+        try:
+            fleet = Fleet(plan.challenge, plan.optimizer, plan.seeds, plan.device, plan.precision)
+        except Exception as error:
+            self._records.put(Fault(generation, sentence(error, plan.optimizer.key), traceback.format_exc()))
+            return
+        instances = known_noise(fleet.runs, fleet.datasets, generation)
+        phase = Phase.PAUSED if paused else Phase.RUNNING
+        self._job = _Job(generation, fleet, instances, phase, list(fleet.datasets), due=time.monotonic())
+        self._records.put(Started(generation, fleet.runs))
+        self._records.put(instances)
+        self._report(self._job)
+
+    def _hold(self, before: Phase, after: Phase) -> None:
+        if self._job is not None and self._job.phase is before:
+            self._job.phase, self._job.due, self._job.steps = after, time.monotonic(), 0
+            self._report(self._job)
+
+    def _step(self) -> None:
+        if self._job is not None and self._job.phase is Phase.PAUSED:
+            self._job.steps += 1
+
+    def _tune(self, hyperparameters: dict[str, float]) -> None:
+        if self._job is not None:
+            self._job.fleet.tune(**hyperparameters)
+
+    def _stop(self) -> None:
+        if self._job is not None and self._job.phase in (Phase.RUNNING, Phase.PAUSED):
+            self._job.fleet.stop()
+            self._job.phase = Phase.STOPPED
+            self._report(self._job)
+            self._job.unfloored.clear()
+
+    def _end(self) -> None:
+        """Let go of the fleet in hand, so that its memory is free before the next one asks for some."""
+        self._stop()
+        self._job = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _report(self, job: _Job) -> None:
+        snapshot = job.fleet.snapshot(job.generation, job.phase)
+        if snapshot.finished and job.phase in (Phase.RUNNING, Phase.PAUSED):
+            job.phase = Phase.FINISHED
+            snapshot = replace(snapshot, phase=job.phase)
+        job.reported = time.monotonic()
+        self._records.put(snapshot)
+
+    def _fail(self, error: Exception) -> None:
+        """An exception ends the fleet in hand and nothing else."""
+        log.exception("A fleet failed.")
+        job, self._job = self._job, None
+        if job is None:
+            return
+        message = sentence(error, job.fleet.optimizer.key)
+        self._records.put(Fault(job.generation, message, traceback.format_exc()))
+        try:
+            job.fleet.stop(Status.FAILED)
+            self._records.put(job.fleet.snapshot(job.generation, Phase.FAILED, message))
+        except Exception:
+            log.exception("The failed fleet could not be read any more.")
