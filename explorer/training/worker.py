@@ -155,11 +155,11 @@ class Worker:
     def _patience(self) -> float | None:
         """How long to wait for a command before training goes on: None for ever, 0 not at all."""
         job = self._job
-        if job is None or job.phase not in (Phase.RUNNING, Phase.PAUSED):
+        if job is None:
             return None
         if job.unfloored or job.steps:
             return 0
-        if job.phase is Phase.PAUSED:
+        if job.phase is not Phase.RUNNING:
             return None
         return max(0.0, job.due - time.monotonic()) if self._pace else 0
 
@@ -235,7 +235,6 @@ class Worker:
             self._job.fleet.stop()
             self._job.phase = Phase.STOPPED
             self._report(self._job)
-            self._job.unfloored.clear()
 
     def _end(self) -> None:
         """Let go of the fleet in hand, so that its memory is free before the next one asks for some."""
