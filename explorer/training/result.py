@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from explorer.challenge import scoring
-from explorer.challenge.data import Dataset
-from explorer.challenge.floors import floors
 from explorer.challenge.settings import Challenge
 from explorer.optimizers.base import Optimizer
-from explorer.records import History, Instances, Run
+from explorer.records import History, Instances
 
 
 @dataclass(frozen=True)
@@ -29,22 +27,6 @@ class Result:
     history: xr.Dataset
     outcomes: pd.DataFrame
     device: str
-
-
-def known_noise(runs: tuple[Run, ...], datasets: dict[int, Dataset], generation: int = 0) -> Instances:
-    """The runs' instances with their noise; floors still NaN."""
-    unknown = np.full(len(runs), np.nan)
-    noise = np.array([datasets[run.seed].noise_mse for run in runs])
-    return Instances(generation, noise, unknown, unknown, unknown)
-
-
-def with_floors(
-    instances: Instances, challenge: Challenge, runs: tuple[Run, ...], datasets: dict[int, Dataset]
-) -> Instances:
-    """The same with the floors computed, once a seed."""
-    by_seed = {seed: floors(challenge, dataset) for seed, dataset in datasets.items()}
-    kernel, feature, readout = np.array([by_seed[run.seed] for run in runs]).T
-    return replace(instances, kernel_floor=kernel, feature_floor=feature, readout_floor=readout)
 
 
 def outcomes(challenge: Challenge, history: History, instances: Instances, message: str = "") -> pd.DataFrame:

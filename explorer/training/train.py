@@ -9,7 +9,8 @@ from explorer.optimizers.base import Optimizer
 from explorer.records import History, Snapshot, Status
 from explorer.training.faults import sentence
 from explorer.training.fleet import Fleet
-from explorer.training.result import Result, known_noise, outcomes, with_floors
+from explorer.training.result import Result, outcomes
+from explorer.training.survey import Survey
 
 LOOK_EVERY = 25
 """Epochs between two looks at the device where nobody asked for every epoch."""
@@ -47,14 +48,14 @@ def train(
             for _ in range(min(every, fleet.challenge.max_epochs - fleet.epoch)):
                 fleet.advance()
         except Exception as error:
-            message = sentence(error, optimizer.key)
+            message = sentence(error)
             fleet.stop(Status.FAILED)
         snapshot = fleet.snapshot(message=message)
         history.append(snapshot)
         finished = snapshot.finished
         if on_epoch is not None and snapshot.train_loss.shape[1]:
             on_epoch(snapshot)
-    instances = with_floors(known_noise(fleet.runs, fleet.datasets), fleet.challenge, fleet.runs, fleet.datasets)
+    instances = Survey(fleet.challenge, fleet.runs, fleet.datasets).complete()
     recorded = history.to_xarray().isel(epoch=slice(0, int(history.epochs.max(initial=0))))
     return Result(
         fleet.challenge,

@@ -11,20 +11,18 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 
-import numpy as np
 import torch
 
-from explorer.challenge.floors import floors
 from explorer.challenge.settings import Challenge
 from explorer.optimizers.base import Optimizer
 from explorer.records import Fault, Instances, Phase, Run, Snapshot, Status
 from explorer.training.faults import sentence
 from explorer.training.fleet import Fleet
-from explorer.training.result import known_noise
+from explorer.training.survey import Survey
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +58,7 @@ class _Job:
 
     generation: int
     fleet: Fleet
-    instances: Instances
     phase: Phase
-    unfloored: list[int] = field(default_factory=list)
     steps: int = 0
     due: float = 0.0
     reported: float = 0.0
@@ -85,6 +81,7 @@ class Worker:
         self._open = True
         self._pace: float | None = None
         self._job: _Job | None = None
+        self._survey: Survey | None = None
         self._thread = threading.Thread(target=self._work, name="explorer-worker", daemon=True)
         self._thread.start()
 
@@ -97,6 +94,12 @@ class Worker:
         """End the fleet in hand, if any, and train `plan`; its generation.  Paused: wait for `step` or `resume`."""
         generation = next(self._generations)
         self._send(lambda: self._start(generation, plan, paused), ends=True)
+        return generation
+
+    def preview(self, challenge: Challenge, seeds: Sequence[int]) -> int:
+        """End the fleet in hand, if any, and report the `Instances` of `seeds` without training; their generation."""
+        generation = next(self._generations)
+        self._send(lambda: self._preview(generation, challenge, seeds), ends=True)
         return generation
 
     def pause(self) -> None:
@@ -148,18 +151,18 @@ class Worker:
                 self._obey(self._patience())
                 if self._open and self._job is not None:
                     self._train(self._job)
+                if self._open and self._survey is not None:
+                    self._look(self._survey)
             except Exception as error:
                 self._fail(error)
-        self._job = None
+        self._job = self._survey = None
 
     def _patience(self) -> float | None:
         """How long to wait for a command before training goes on: None for ever, 0 not at all."""
         job = self._job
-        if job is None:
-            return None
-        if job.unfloored or job.steps:
+        if self._survey is not None or (job is not None and job.steps):
             return 0
-        if job.phase is not Phase.RUNNING:
+        if job is None or job.phase is not Phase.RUNNING:
             return None
         return max(0.0, job.due - time.monotonic()) if self._pace else 0
 
@@ -185,36 +188,35 @@ class Worker:
             shown = job.phase is Phase.RUNNING and time.monotonic() - job.reported < REPORT_EVERY
             if not shown or job.fleet.epoch >= job.fleet.challenge.max_epochs or job.fleet.epoch == 1:
                 self._report(job)
-        self._floor(job)
 
-    def _floor(self, job: _Job) -> None:
+    def _look(self, survey: Survey) -> None:
         """Compute the floors of one more instance, between two epochs."""
-        if not job.unfloored:
+        survey.advance()
+        if survey.done:
+            self._records.put(survey.instances)
+            self._survey = None
+
+    def _preview(self, generation: int, challenge: Challenge, seeds: Sequence[int]) -> None:
+        self._end()
+        try:
+            datasets = {seed: challenge.dataset(seed) for seed in seeds}
+        except Exception as error:
+            self._records.put(Fault(generation, sentence(error), traceback.format_exc()))
             return
-        seed = job.unfloored.pop(0)
-        found = floors(job.fleet.challenge, job.fleet.datasets[seed])
-        here = np.array([run.seed == seed for run in job.fleet.runs])
-        job.instances = replace(
-            job.instances,
-            kernel_floor=np.where(here, found.kernel, job.instances.kernel_floor),
-            feature_floor=np.where(here, found.feature, job.instances.feature_floor),
-            readout_floor=np.where(here, found.readout, job.instances.readout_floor),
-        )
-        if not job.unfloored:
-            self._records.put(job.instances)
+        self._survey = Survey(challenge, [Run(seed, {}) for seed in seeds], datasets, generation)
+        self._records.put(self._survey.instances)
 
     def _start(self, generation: int, plan: Plan, paused: bool) -> None:
         self._end()
         try:
             fleet = Fleet(plan.challenge, plan.optimizer, plan.seeds, plan.device, plan.precision)
         except Exception as error:
-            self._records.put(Fault(generation, sentence(error, plan.optimizer.key), traceback.format_exc()))
+            self._records.put(Fault(generation, sentence(error), traceback.format_exc()))
             return
-        instances = known_noise(fleet.runs, fleet.datasets, generation)
-        phase = Phase.PAUSED if paused else Phase.RUNNING
-        self._job = _Job(generation, fleet, instances, phase, list(fleet.datasets), due=time.monotonic())
+        self._survey = Survey(fleet.challenge, fleet.runs, fleet.datasets, generation)
+        self._job = _Job(generation, fleet, Phase.PAUSED if paused else Phase.RUNNING, due=time.monotonic())
         self._records.put(Started(generation, fleet.runs))
-        self._records.put(instances)
+        self._records.put(self._survey.instances)
         self._report(self._job)
 
     def _hold(self, before: Phase, after: Phase) -> None:
@@ -239,7 +241,7 @@ class Worker:
     def _end(self) -> None:
         """Let go of the fleet in hand, so that its memory is free before the next one asks for some."""
         self._stop()
-        self._job = None
+        self._job = self._survey = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -257,7 +259,7 @@ class Worker:
         job, self._job = self._job, None
         if job is None:
             return
-        message = sentence(error, job.fleet.optimizer.key)
+        message = sentence(error)
         self._records.put(Fault(job.generation, message, traceback.format_exc()))
         try:
             job.fleet.stop(Status.FAILED)
