@@ -20,9 +20,9 @@ class Challenge(Declared):
     2
     """
 
-    num_hidden_layers = param.Integer(4, bounds=(1, 20), doc="Hidden layers N, each Linear → ReLU → BatchNorm.")
+    num_hidden_layers = param.Integer(4, bounds=(1, 20), step=1, doc="Hidden layers N, each Linear → ReLU → BatchNorm.")
     accuracy_factor = param.Number(
-        0, bounds=(0, 4000), inclusive_bounds=(True, False), doc="Difficulty: α = 4 − accuracy factor / 1000."
+        0, bounds=(0, 4000), inclusive_bounds=(True, False), step=50, doc="Difficulty: α = 4 − accuracy factor / 1000."
     )
 
     input_dims = param.Integer(8, bounds=(1, 64), doc="Inputs D, uniform on [−1, 1].")
@@ -30,7 +30,7 @@ class Challenge(Declared):
     num_features = param.Integer(128, bounds=(1, 4096), doc="Random Fourier features K of each output.")
     lengthscale = Log(0.3, bounds=(0.01, 10), doc="Lengthscale l, in units of the inputs.")
     lengthscale_power = param.Selector(
-        default=1, objects=[1, 2], doc="Frequencies are drawn from N(0, l^(−2·power) I): 1 as written, 2 in TIG's harness."
+        default=1, objects=[1, 2], doc="Frequencies ω ~ N(0, l^(−2·power) I): 1 as written, 2 in TIG's harness."
     )
     noise_std = Log(0.2, bounds=(0.001, 2), doc="Standard deviation σ of the targets' noise, in units of the targets.")
     train_size = param.Integer(1000, bounds=(8, 4000), doc="Training samples.")

@@ -31,10 +31,13 @@ class History:
         if snapshot.first_epoch != self.epoch + 1:
             raise ValueError(f"expected epoch {self.epoch + 1}, got a snapshot from {snapshot.first_epoch}")
         end = snapshot.epoch
+        if snapshot.finished:  # epochs that were on their way when the last run ended are nobody's
+            end = max(self.epoch, min(end, int(snapshot.epochs.max(initial=0))))
         if end > self._room.shape[2]:
             more = np.full((*self._room.shape[:2], max(end, 2 * self._room.shape[2]) - self._room.shape[2]), np.nan)
             self._room = np.concatenate([self._room, more], axis=2)
-        self._room[:, :, self.epoch : end] = [getattr(snapshot, loss) for loss in LOSSES]
+        fresh = end - self.epoch
+        self._room[:, :, self.epoch : end] = [getattr(snapshot, loss)[:, :fresh] for loss in LOSSES]
         self.epoch = end
         self.status, self.epochs, self.best_epoch = snapshot.status, snapshot.epochs, snapshot.best_epoch
         self._clock.append((end, snapshot.seconds))
@@ -47,7 +50,8 @@ class History:
     @property
     def seconds(self) -> Array:
         """`[E]`: wall time at the end of each epoch, read off (linearly between) the snapshots' clocks."""
-        return np.interp(np.arange(1, self.epoch + 1), *zip(*self._clock, strict=True))
+        epochs, seconds = np.array(self._clock).T
+        return np.interp(np.arange(1, self.epoch + 1), epochs, seconds)
 
     @property
     def at_best(self) -> Array:
