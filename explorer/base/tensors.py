@@ -41,6 +41,17 @@ class Layout:
             if slot.trainable:
                 self.trainable_size = self.size
 
+        self._blocks: dict[torch.device, tuple[Tensor, Tensor]] = {}
+
+    def blocks(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Which trainable slot each block of `ALIGNMENT` elements lies in: `[T/32]`, and one-hot `[T/32, S]`."""
+        if device not in self._blocks:
+            trainable = [slot for slot in self.slots if slot.trainable]
+            counts = torch.tensor([-(-prod(slot.shape) // ALIGNMENT) for slot in trainable], dtype=torch.int64)
+            numbers = torch.repeat_interleave(torch.arange(len(trainable)), counts).to(device)
+            self._blocks[device] = numbers, torch.nn.functional.one_hot(numbers, len(trainable))
+        return self._blocks[device]
+
     def zeros(self, runs: int, device: torch.device | str, dtype: torch.dtype) -> Tensors:
         """Zeros for `runs` runs."""
         return Tensors(self, torch.zeros(runs, self.size, device=device, dtype=dtype))
@@ -89,6 +100,52 @@ def zeros_like(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [torch.zeros_like(tensor) for tensor in tensors]
 
 
+def copy_of(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """A copy of `tensors`, in one buffer where they have one."""
+    return tensors.clone() if isinstance(tensors, Tensors) else [tensor.clone() for tensor in tensors]
+
+
 def leaves(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
     """What an elementwise rule walks over: the one trainable buffer `[R, T]`, or each tensor of a plain list."""
     return [tensors.flat] if isinstance(tensors, Tensors) else tensors
+
+
+def from_leaves(parts: Sequence[Tensor], like: Sequence[Tensor]) -> list[Tensor]:
+    """The inverse of `leaves`: tensors in the layout of `like`, zero where that is not trainable."""
+    if isinstance(like, Tensors):
+        (flat,) = parts
+        return Tensors(like.layout, torch.nn.functional.pad(flat, (0, like.layout.size - like.layout.trainable_size)))
+    return list(parts)
+
+
+def constants(values: Sequence[float], like: Sequence[Tensor]) -> list[Tensor]:
+    """One number a tensor, in the layout of `like`; all runs share the memory, so it must not be written to."""
+    if isinstance(like, Tensors):
+        row = like.layout.zeros(1, like.buffer.device, like.buffer.dtype)
+        for tensor, value in zip(row, values, strict=True):
+            tensor.fill_(value)
+        return Tensors(like.layout, row.buffer.expand(len(like.buffer), -1))
+    return [tensor.new_full((), value).expand_as(tensor) for tensor, value in zip(like, values, strict=True)]
+
+
+def column(values: Tensor, like: Tensor) -> Tensor:
+    """`values [R]` as `[R, 1, ...]`, to be multiplied with `like [R, ...]`."""
+    return values.view(-1, *(1 for _ in range(like.dim() - 1)))
+
+
+def total_norms(tensors: Sequence[Tensor]) -> Tensor:
+    """The Euclidean norm of all of a run's tensors together: `[R]`.  Gradients have zeros where nothing is trained."""
+    return torch.stack([leaf.square().flatten(1).sum(1) for leaf in leaves(tensors)]).sum(0).sqrt()
+
+
+def tensor_norms(leaf: Tensor, like: Sequence[Tensor]) -> Tensor:
+    """For each element of `leaf`, one of `leaves(like)`, the Euclidean norm of its run's tensor that it belongs to.
+
+    Tensors in one buffer are summed together, block by block and then by a product with a one-hot matrix, so the cost
+    does not grow with their number.
+    """
+    if not isinstance(like, Tensors):
+        return torch.linalg.vector_norm(leaf, dim=tuple(range(1, leaf.dim())), keepdim=True)
+    numbers, onehot = like.layout.blocks(leaf.device)
+    squares = leaf.unflatten(1, (-1, ALIGNMENT)).square().sum(2) @ onehot.to(leaf.dtype)
+    return squares.sqrt().index_select(1, numbers).repeat_interleave(ALIGNMENT, dim=1)

@@ -1,4 +1,4 @@
-"""The shelf of optimizers.  A file in this folder that defines an `Optimizer` with a `key` is on it; nothing else to edit."""
+"""The shelf of optimizers.  A file here that defines an `Optimizer` with a `key` is on it; nothing to edit."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from explorer.base.declared import Declared
+from explorer.base.tensors import column, from_leaves, leaves, zeros_like
 
 State = dict[str, Any]
 """An optimizer's memory: named tensors, each with a leading run axis or 0-d, or lists of them."""
@@ -100,10 +101,32 @@ class Optimizer(Declared):
 
     def symbols(self, *names: str, like: Tensor) -> tuple[Any, ...]:
         """The named hyperparameters, to be multiplied with `like [R, ...]`: floats, or `[R, 1, ...]` in a fleet."""
-        shape = (-1, *(1 for _ in range(like.dim() - 1)))
         return tuple(
-            self._columns[name].view(shape) if name in self._columns else getattr(self, name) for name in names
+            column(self._columns[name], like) if name in self._columns else getattr(self, name) for name in names
         )
+
+
+class Elementwise(Optimizer):
+    """An optimizer that moves every weight by itself.
+
+    A subclass names its `memory`, tensors shaped as the parameters that start at zero, and writes `rule`.  Nothing else
+    is needed; `rule` is handed a whole fleet's weights at once.
+    """
+
+    memory: ClassVar[tuple[str, ...]] = ()
+
+    def init_state(self, params, seed):
+        return {name: zeros_like(params) for name in self.memory} | {"t": counter(params)}
+
+    def step(self, state, params, gradients, epoch, train_loss, val_loss):
+        t = state["t"].add_(1)
+        operands = (params, gradients, *(state[name] for name in self.memory))
+        parts = [self.rule(p, g, t, *memory) for p, g, *memory in zip(*map(leaves, operands), strict=True)]
+        return from_leaves(parts, params)
+
+    def rule(self, p: Tensor, g: Tensor, t: Tensor, *memory: Tensor) -> Tensor:
+        """The update of weights `p [R, ...]` with gradient `g` in step `t` (0-d, from 1); `memory` changes in place."""
+        raise NotImplementedError
 
 
 def _is_list(value: Any) -> bool:
@@ -117,5 +140,5 @@ def counter(params: Sequence[Tensor]) -> Tensor:
 
 def power(base: Any, exponent: Tensor, like: Tensor) -> Tensor:
     """`base ** exponent` computed in float64, in `like`'s type; base: a float or `[R, 1, ...]`; exponent: 0-d."""
-    base = base if isinstance(base, Tensor) else torch.as_tensor(base, dtype=torch.float64, device=like.device)
+    base = base if isinstance(base, Tensor) else torch.full((), base, dtype=torch.float64, device=like.device)
     return base.double().pow(exponent).to(like.dtype)
