@@ -1,0 +1,145 @@
+"""The side panel: every setting, derived from its declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from explorer import optimizers
+from explorer.app import address
+from explorer.app.fields import Complain, Field
+from explorer.app.setup import Setup
+from explorer.challenge import Challenge
+from explorer.optimizers import Optimizer
+
+DIFFICULTY = ("num_hidden_layers", "accuracy_factor")
+
+
+class Controls:
+    """What the person has set, and the widgets that show it.
+
+    `on_change(name)` is called after each change, with the name of the setting.
+    """
+
+    def __init__(self, on_change: Callable[[str], None], complain: Complain) -> None:
+        self.setup = Setup()
+        self.challenge = Challenge.preset(self.setup.preset)
+        self.hyperparameters: dict[str, Any] = optimizers.create(self.setup.optimizer).values
+        self._on_change, self._complain = on_change, complain
+        self._setup = {name: self._field(Setup, name, self.setup) for name in Setup.fields()}
+        self._challenge = {name: self._field(Challenge, name, None) for name in Challenge.fields()}
+        self._hyper: dict[str, Field] = {}
+        self._hyper_box = pmui.Column(sizing_mode="stretch_width", margin=0)
+        self._about = pn.pane.Markdown("", sizing_mode="stretch_width", margin=(0, 10))
+        self._show_hyperparameters()
+        self.panel = self._layout()
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer as set now, a list swept."""
+        return optimizers.create(self.setup.optimizer, **self.hyperparameters)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Every setting that differs from its preset or default, for the address."""
+        preset = Challenge.preset(self.setup.preset).values
+        defaults = optimizers.create(self.setup.optimizer).values
+        setup = self.setup.values
+        always = {name: setup.pop(name) for name in ("preset", "optimizer")}
+        return (
+            always
+            | {name: value for name, value in self.challenge.values.items() if preset[name] != value}
+            | {name: value for name, value in self.hyperparameters.items() if defaults[name] != value}
+            | {name: value for name, value in setup.items() if Setup.fields()[name].default != value}
+        )
+
+    @property
+    def address(self) -> str:
+        """The query of the address for the settings as they are."""
+        return address.write(self.values)
+
+    def show(self, name: str) -> None:
+        """Put a setting that was changed elsewhere into its widget."""
+        self._setup[name].show()
+
+    def load(self, search: str) -> list[str]:
+        """Take the settings of an address; the sentences about those that were refused."""
+        return address.read(search, self._setters)
+
+    def _setters(self) -> Mapping[str, address.Setter]:
+        fields = {"preset": self._setup["preset"], "optimizer": self._setup["optimizer"]}
+        fields |= self._challenge | self._hyper | self._setup
+        return {name: field.load for name, field in fields.items()}
+
+    def _field(self, declared: type, name: str, owner: Any) -> Field:
+        def read() -> Any:
+            return getattr(owner or self.challenge, name)
+
+        def write(value: Any) -> None:
+            if owner is None:
+                self.challenge = self.challenge.replace(**{name: value})
+            else:
+                setattr(owner, name, value)
+            self._after(name)
+
+        return Field(declared, name, read, write, self._complain)
+
+    def _hyperparameter(self, kind: type[Optimizer], name: str) -> Field:
+        def write(value: Any) -> None:
+            self.hyperparameters = kind(**(self.hyperparameters | {name: value})).values
+            self._on_change(name)
+
+        return Field(kind, name, lambda: self.hyperparameters[name], write, self._complain, kind.sweepable(name))
+
+    def _after(self, name: str) -> None:
+        """What a change brings with it."""
+        if name == "preset":
+            kept = {field: getattr(self.challenge, field) for field in DIFFICULTY}
+            self.challenge = Challenge.preset(self.setup.preset, **_at_least(kept))
+            for field in self._challenge.values():
+                field.show()
+        if name == "optimizer":
+            self.hyperparameters = optimizers.create(self.setup.optimizer).values
+            self._show_hyperparameters()
+        self._on_change(name)
+
+    def _show_hyperparameters(self) -> None:
+        kind = optimizers.get(self.setup.optimizer)
+        self._hyper = {name: self._hyperparameter(kind, name) for name in kind.fields()}
+        self._hyper_box.objects = [_pairs(list(self._hyper.values()))]
+        self._about.object = f"*{(kind.__doc__ or '').strip().splitlines()[0]}*  \nCommas sweep: `1e-4, 1e-3`."
+
+    def _layout(self) -> pmui.Column:
+        difficulty = [self._challenge[name].widget for name in DIFFICULTY]
+        data = [field for name, field in self._challenge.items() if name not in DIFFICULTY]
+        runs = [self._setup[name] for name in ("seeds", "first_seed", "device", "precision")]
+        return pmui.Column(
+            _section("Challenge", self._setup["preset"].widget, *difficulty),
+            _section("Optimizer", self._setup["optimizer"].widget, self._about, self._hyper_box),
+            _section("Runs", _pairs(runs), self._setup["pace"].widget),
+            pmui.Accordion(
+                ("Data and model", _pairs(data)),
+                active=[],
+                title_variant="body1",
+                disable_gutters=True,
+                sizing_mode="stretch_width",
+            ),
+            sizing_mode="stretch_width",
+        )
+
+
+def _section(title: str, *widgets: Any) -> pmui.Column:
+    heading = pmui.Typography(title, variant="h2", sx={"fontSize": "1rem", "fontWeight": 600}, margin=(8, 10, 0, 10))
+    return pmui.Column(heading, *widgets, sizing_mode="stretch_width", margin=0)
+
+
+def _pairs(fields: list[Field]) -> pn.GridBox:
+    return pn.GridBox(*(field.widget for field in fields), ncols=2, sizing_mode="stretch_width")
+
+
+def _at_least(kept: dict[str, Any]) -> dict[str, Any]:
+    """The difficulty that a new preset takes over from the last: TIG's harness needs two layers."""
+    return kept | {"num_hidden_layers": max(2, kept["num_hidden_layers"])}

@@ -1,0 +1,274 @@
+"""The Panel app: the challenge, live."""
+
+from __future__ import annotations
+
+import logging
+from html import escape
+
+import panel as pn
+import panel_material_ui as pmui
+
+from explorer.app import figures, words
+from explorer.app.controls import Controls
+from explorer.app.fields import changes
+from explorer.app.figure import LossFigure
+from explorer.app.session import Session
+from explorer.app.setup import PACES
+from explorer.records import Phase
+from explorer.training.worker import Plan
+from explorer.views.losses import lines
+
+log = logging.getLogger(__name__)
+
+REFRESH = 200
+"""Milliseconds between two looks at the worker: faster costs the page more than it shows."""
+
+
+class Explorer(pn.viewable.Viewer):
+    """The whole explorer: settings, buttons, figures and the live plot.
+
+    `.servable()` under `panel serve`; as a cell's last line it shows itself in Jupyter.
+    """
+
+    def __init__(self, **params) -> None:
+        super().__init__(**params)
+        self.session = Session()
+        self.controls = Controls(self._changed, self._complain)
+        self.figure = LossFigure(self._zoomed)
+        self._loading = False
+        self._html = {
+            name: pn.pane.HTML("", stylesheets=[figures.STYLE], sizing_mode="stretch_width", margin=(4, 10))
+            for name in ("cards", "chips", "chances", "runs", "status")
+        }
+        self._notice = pmui.Alert("", severity="warning", closeable=True, closed=True, sizing_mode="stretch_width")
+        self._buttons = self._make_buttons()
+        self._log = pmui.Switch(value=True, label="Log scale")
+        self._follow = pmui.Switch(value=True, label="Follow")
+        self._singles = pmui.Switch(value=False, label="Single runs", visible=False)
+        self._log.param.watch(self._rescale, "value")
+        self._singles.param.watch(self._rescale, "value")
+        self._follow.param.watch(self._refollow, "value")
+        self.sidebar = self.controls.panel
+        self.main = self._make_main()
+        self._load_address()
+        self._preview()
+        self._callback = pn.state.add_periodic_callback(self._tick, period=REFRESH)
+        if pn.state.curdoc is not None:
+            pn.state.on_session_destroyed(lambda context: self.session.close())
+
+    def __panel__(self) -> pn.viewable.Viewable:
+        return pn.Row(
+            pmui.Column(self.sidebar, width=330, scroll=True), self.main, sizing_mode="stretch_width", min_height=760
+        )
+
+    def close(self) -> None:
+        """End the training thread and the updates."""
+        self._callback.stop()
+        self.session.close()
+
+    # What the buttons do
+
+    def start(self, _=None) -> None:
+        """Train from the beginning, or go on after a pause."""
+        if self.session.phase is Phase.PAUSED:
+            self.session.worker.resume()
+        elif not self.session.busy:
+            self._begin(paused=False)
+
+    def pause(self, _=None) -> None:
+        """Hold after the current epoch."""
+        self.session.worker.pause()
+
+    def step(self, _=None) -> None:
+        """Train exactly one epoch."""
+        if not self.session.busy:
+            self._begin(paused=True)
+        self.session.worker.step()
+
+    def stop(self, _=None) -> None:
+        """End the runs where they are."""
+        self.session.worker.stop()
+
+    def reset(self, _=None) -> None:
+        """Back to epoch 0 with the same instances and the same start."""
+        self._preview()
+
+    def reseed(self, _=None) -> None:
+        """Back to epoch 0 with new instances."""
+        setup = self.controls.setup
+        setup.first_seed = (setup.first_seed + setup.seeds) % setup.param.first_seed.bounds[1]
+        self.controls.show("first_seed")
+        self._preview()
+
+    def _begin(self, paused: bool) -> None:
+        setup = self.controls.setup
+        plan = Plan(
+            self.controls.challenge.replace(),
+            self.controls.optimizer,
+            setup.seed_list,
+            setup.device,
+            setup.precision,
+        )
+        self._notice.closed = True
+        self.session.start(plan, paused)
+        self._settings = self._planned()
+        self._show()
+
+    def _preview(self) -> None:
+        self.session.preview(self.controls.challenge, self.controls.setup.seed_list)
+        self._show()
+
+    # What changes bring
+
+    def _changed(self, name: str) -> None:
+        """A setting changed: apply at once what can be, and say what waits for the next start."""
+        if self._loading:
+            return
+        setup, session = self.controls.setup, self.session
+        session.set_pace(PACES[setup.pace])
+        if session.history is None and not session.busy:
+            self._preview()
+        elif name == "accuracy_factor" and session.challenge is not None:
+            session.challenge.accuracy_factor = self.controls.challenge.accuracy_factor
+        elif session.busy and session.plan is not None and name in session.plan.optimizer.fields():
+            self._tune(name)
+        self._write_address()
+        self._show()
+
+    def _tune(self, name: str) -> None:
+        """Hand a hyperparameter to the running fleet, unless it is swept or fixed there."""
+        plan, value = self.session.plan, self.controls.hyperparameters[name]
+        same = plan.optimizer.key == self.controls.setup.optimizer
+        if (
+            same
+            and plan.optimizer.sweepable(name)
+            and not isinstance(value, list)
+            and name not in plan.optimizer.sweeps
+        ):
+            self.session.worker.tune(**{name: value})
+            self._settings[name] = value
+
+    def _planned(self) -> dict:
+        """Everything that a start takes over."""
+        waiting = self.controls.setup.values | self.controls.challenge.values | self.controls.hyperparameters
+        for immediate in ("pace", "accuracy_factor"):
+            waiting.pop(immediate)
+        return waiting
+
+    def _complain(self, sentence: str) -> None:
+        self._notice.param.update(object=sentence, closed=False)
+
+    def _rescale(self, _) -> None:
+        self.figure.log, self.figure.singles = self._log.value, self._singles.value
+        self._show()
+
+    def _refollow(self, event) -> None:
+        self.figure.follow = event.new
+        if event.new:
+            self.figure.refollow()
+
+    def _zoomed(self) -> None:
+        self._follow.value = False
+
+    # Address
+
+    def _load_address(self) -> None:
+        location = pn.state.location
+        if location is None:
+            return
+        self._loading = True
+        complaints = self.controls.load(location.search or "")
+        self._loading = False
+        if complaints:
+            self._complain("  ".join(complaints))
+            self._write_address()
+        self.session.set_pace(PACES[self.controls.setup.pace])
+
+    def _write_address(self) -> None:
+        if pn.state.location is not None:
+            pn.state.location.search = self.controls.address
+
+    # Showing
+
+    async def _tick(self) -> None:
+        """Take in what the worker reported.  A coroutine, so that it runs on the event loop whatever the server's
+        threads."""
+        try:
+            if self.session.drain():
+                with pn.io.hold(policy="collect"):
+                    self._show()
+        except Exception:
+            log.exception("A refresh failed.")
+            self._complain("The display could not be updated; the log has the details.")
+
+    def _show(self) -> None:
+        session = self.session
+        table = session.outcomes
+        challenge = session.challenge or self.controls.challenge
+        drawn = lines(session.instances, session.threshold)
+        self.figure.refresh(session.history, drawn, challenge.max_epochs)
+        swept = [] if session.plan is None else list(session.plan.optimizer.sweeps)
+        self._html["cards"].object = figures.cards(session)
+        self._html["chips"].object = figures.chips(session)
+        self._html["runs"].object = figures.runs(table, swept)
+        self._html["chances"].object = (
+            "" if not drawn else f"<p>{words.chances(challenge, session.instances, session.threshold)}</p>"
+        )
+        self._html["status"].object = f'<p role="status">{self._status(table)}</p>'
+        if session.message:
+            self._complain(session.message)
+        self._singles.visible = session.history is not None and len(session.history.runs) > 1
+        phase = session.phase
+        for name, enabled in {
+            "Start": phase not in (Phase.RUNNING, Phase.PREPARING),
+            "Pause": phase is Phase.RUNNING,
+            "Step": phase not in (Phase.RUNNING, Phase.PREPARING),
+            "Stop": session.busy,
+        }.items():
+            self._buttons[name].disabled = not enabled
+
+    def _status(self, table) -> str:
+        session = self.session
+        said = f"<b>{words.PHASES[session.phase]}</b>"
+        if table is not None and session.phase in (Phase.FINISHED, Phase.STOPPED, Phase.FAILED):
+            said += f": {words.ending(table)}"
+        if session.plan is not None and (waiting := changes(self._settings, self._planned())):
+            said += f".  At the next start: {waiting}"
+        return said + (f".  Device: {escape(session.device)}." if session.device else ".")
+
+    # Layout
+
+    def _make_buttons(self) -> dict[str, pmui.Button]:
+        buttons = {}
+        # No `description`: it would take the place of the accessible name.
+        for name, icon, action in (
+            ("Start", "play_arrow", self.start),
+            ("Pause", "pause", self.pause),
+            ("Step", "skip_next", self.step),
+            ("Stop", "stop", self.stop),
+            ("Reset", "replay", self.reset),
+            ("Reseed", "casino", self.reseed),
+        ):
+            variant = "contained" if name == "Start" else "outlined"
+            buttons[name] = pmui.Button(label=name, icon=icon, variant=variant, margin=(6, 4), on_click=action)
+        return buttons
+
+    def _make_main(self) -> pmui.Column:
+        transport = pmui.FlexBox(*self._buttons.values(), gap="6px", align_items="center", sizing_mode="stretch_width")
+        options = pmui.FlexBox(
+            self._html["chips"],
+            self._log,
+            self._follow,
+            self._singles,
+            align_items="center",
+            sizing_mode="stretch_width",
+        )
+        return pmui.Column(
+            transport,
+            self._html["status"],
+            self._notice,
+            self._html["cards"],
+            pmui.Paper(options, self.figure.pane, self._html["chances"], sizing_mode="stretch_width", margin=10),
+            pmui.Card(self._html["runs"], title="Runs", collapsed=True, sizing_mode="stretch_width", margin=10),
+            sizing_mode="stretch_width",
+        )

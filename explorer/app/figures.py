@@ -1,0 +1,124 @@
+"""The numbers beside the plot, as small HTML: they take the page's colours and cost the browser nothing."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+import pandas as pd
+
+from explorer.app import words
+from explorer.app.session import Session
+from explorer.records import LOSSES
+from explorer.views.style import LOSS_LOOKS, number
+
+STYLE = """
+:host { display: block; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(116px, 1fr)); gap: 8px; }
+.figure { border: 1px solid color-mix(in srgb, currentColor 18%, transparent); border-radius: 8px; padding: 7px 11px; }
+.figure dt { font-size: 12px; opacity: 0.75; white-space: nowrap; }
+.figure dd { margin: 1px 0 0; font-size: 20px; font-weight: 600; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.pass { background: #12814f; color: white; } .fail { background: #c02647; color: white; }
+.pass dt, .fail dt { opacity: 0.95; }
+dl { margin: 0; }
+.chips { display: flex; flex-wrap: wrap; gap: 4px 18px; font-size: 14px; }
+.chips span { white-space: nowrap; font-variant-numeric: tabular-nums; }
+.chips svg { vertical-align: middle; margin-right: 6px; }
+table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums; }
+th, td { padding: 4px 10px; text-align: right; border-bottom: 1px solid color-mix(in srgb, currentColor 15%, transparent); }
+th { font-weight: 600; position: sticky; top: 0; } .wide { overflow: auto; max-height: 420px; }
+td.pass, td.fail { border-radius: 4px; text-align: center; }
+p { margin: 0; line-height: 1.45; }
+"""
+
+
+def cards(session: Session) -> str:
+    """Epoch, losses, threshold, α, quality, verdict and speed."""
+    table, history = session.outcomes, session.history
+    several = table is not None and len(table) > 1
+    many = ", median" if several else ""
+
+    def median(column: str) -> float:
+        if table is None or table[column].isna().all():
+            return float("nan")
+        return float(np.nanmedian(table[column]))
+
+    threshold = float("nan") if session.threshold is None else float(np.median(session.threshold))
+    items = [
+        _card("Epoch", "0" if history is None else str(history.epoch)),
+        _verdict(table),
+        _card(f"Best validation{many}", number(median("val_loss"))),
+        _card(f"Test at best{many}", number(median("test_loss"))),
+        _card(f"Threshold ε*²{many}", number(threshold)),
+        _card(f"α{many}", number(median("alpha"))),
+        _card(f"Quality{many}", number(median("quality"))),
+        _card("Epochs per second", number(session.epochs_per_second)),
+    ]
+    return f'<dl class="figures">{"".join(items)}</dl>'
+
+
+def chips(session: Session) -> str:
+    """The legend, beside the plot instead of on it: a sample of each curve with its last value."""
+    history = session.history
+    last = [float("nan")] * len(LOSSES)
+    if history is not None and history.epoch:
+        at_end = history.losses[:, np.arange(len(history.runs)), np.maximum(history.epochs, 1) - 1]
+        last = [float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan") for values in at_end]
+    several = history is not None and len(history.runs) > 1
+    curves = [
+        f"<span>{_sample(look.color, look.dash, look.width)}{name} <b>{number(value)}</b></span>"
+        for (name, look), value in zip(LOSS_LOOKS.items(), last, strict=True)
+    ]
+    note = "<span>median and quartiles; ended runs held at their last loss</span>" if several else ""
+    return f'<div class="chips">{"".join(curves)}<span>◆ best epoch</span><span>✕ end</span>{note}</div>'
+
+
+def runs(table: pd.DataFrame | None, swept: list[str]) -> str:
+    """One row a run."""
+    if table is None:
+        return "<p>No runs yet: press Start.</p>"
+    heads = [
+        "seed",
+        *swept,
+        "status",
+        "epochs",
+        "best epoch",
+        "validation",
+        "test",
+        "threshold",
+        "α",
+        "quality",
+        "verdict",
+    ]
+    rows = []
+    for row in table.to_dict("records"):
+        done = row["best_epoch"] > 0
+        word = ("pass" if row["passed"] else "fail") if done else "–"
+        numbers = [number(row[name]) for name in ("val_loss", "test_loss", "threshold", "alpha", "quality")]
+        cells = [row["seed"], *(number(row[name]) for name in swept), words.STATUSES[row["status"]], row["epochs"]]
+        cells += [row["best_epoch"] or "–", *numbers]
+        tag = f' class="{word}"' if done else ""
+        rows.append("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + f"<td{tag}>{word}</td></tr>")
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
+    return f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _card(title: str, value: str, box: str = "") -> str:
+    return f'<div class="figure {box}"><dt>{escape(title)}</dt><dd>{escape(value)}</dd></div>'
+
+
+def _verdict(table: pd.DataFrame | None) -> str:
+    if table is None or not (table.best_epoch > 0).any():
+        return _card("Verdict", "–")
+    passed = int(table.passed.sum())
+    if len(table) == 1:
+        return _card("Verdict", "Pass" if passed else "Fail", box="pass" if passed else "fail")
+    return _card("Verdict", f"{passed} of {len(table)} pass", box="pass" if 2 * passed >= len(table) else "fail")
+
+
+def _sample(color: str, dash: str, width: float) -> str:
+    pattern = {"solid": "none", "dashed": "6 3", "dotted": "2 3", "dashdot": "6 3 2 3"}[dash]
+    return (
+        f'<svg width="26" height="8" aria-hidden="true"><line x1="0" y1="4" x2="26" y2="4" stroke="{color}" '
+        f'stroke-width="{width}" stroke-dasharray="{pattern}"/></svg>'
+    )

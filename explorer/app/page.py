@@ -1,0 +1,36 @@
+"""The page around the app."""
+
+from __future__ import annotations
+
+import logging
+
+import panel as pn
+import panel_material_ui as pmui
+
+from explorer.app.explorer import Explorer
+
+log = logging.getLogger(__name__)
+
+TITLE = "Optimizer Explorer"
+
+
+def page() -> pmui.Page:
+    """The app as a page of its own; a sentence instead, should it fail to start."""
+    pn.extension(notifications=True, exception_handler=_report)
+    try:
+        app = Explorer()
+    except Exception:
+        log.exception("The explorer could not start.")
+        return pmui.Page(
+            title=TITLE, main=[pmui.Alert("The explorer could not start; the log says why.", severity="error")]
+        )
+    return pmui.Page(title=TITLE, sidebar=[app.sidebar], main=[app.main], sidebar_width=340, main_width=1800)
+
+
+def _report(error: Exception) -> None:
+    """A callback failed: a sentence for the person, the traceback for the log."""
+    log.error("A callback failed.", exc_info=error)
+    if pn.state.notifications is not None:
+        pn.state.notifications.error(
+            str(error) if isinstance(error, ValueError) else "Something failed; the log says what."
+        )

@@ -1,0 +1,67 @@
+"""What the numbers mean, in sentences computed from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from explorer.challenge import Challenge
+from explorer.records import Instances, Phase
+from explorer.views.style import number
+
+PHASES = {
+    Phase.IDLE: "Ready",
+    Phase.PREPARING: "Preparing …",
+    Phase.RUNNING: "Training",
+    Phase.PAUSED: "Paused",
+    Phase.FINISHED: "Finished",
+    Phase.STOPPED: "Stopped",
+    Phase.FAILED: "Failed",
+}
+STATUSES = {
+    "running": "training",
+    "early_stopped": "early-stopped",
+    "max_epochs": "reached the last epoch",
+    "stopped": "stopped",
+    "diverged": "diverged",
+    "failed": "failed",
+}
+
+
+def chances(challenge: Challenge, instances: Instances, threshold: np.ndarray) -> str:
+    """Whether this can be passed, and what stands in the way: computed from threshold and floors."""
+    if np.isnan(instances.kernel_floor).any():
+        return ""
+    limit, kernel, noise = (float(np.median(x)) for x in (threshold, instances.kernel_floor, instances.noise_mse))
+    where = "" if len(threshold) == 1 else f" (medians over {len(threshold)} instances)"
+    if kernel > limit:
+        return (
+            f"No optimizer can expect to pass this: even the exact Gaussian-process posterior, which knows the kernel "
+            f"and the noise, ends at a test error of {number(kernel)}, {number(kernel / limit)} times the threshold of "
+            f"{number(limit)}{where}.  Fewer input dimensions or a longer lengthscale make it learnable."
+        )
+    readout = float(np.median(instances.readout_floor))
+    if np.isnan(readout):
+        return (
+            f"Within reach: the kernel floor {number(kernel)} is {number(kernel / noise)} × the noise; the threshold "
+            f"{number(limit)} is {number(limit / noise)} ×{where}."
+        )
+    verdict = "under" if readout <= limit else "above"
+    return (
+        f"The frozen read-out keeps ordinary optimizers near a test error of {number(readout)}, {verdict} the threshold "
+        f"of {number(limit)}; the data would allow {number(kernel)}, and the noise alone is {number(noise)}{where}."
+    )
+
+
+def ending(outcomes: pd.DataFrame) -> str:
+    """How the runs stand: 'early-stopped at epoch 120', '3 early-stopped, 1 diverged at epoch 2'."""
+    if len(outcomes) == 1:
+        row = outcomes.iloc[0]
+        said = STATUSES[row.status]
+        return said if row.status == "running" else f"{said} at epoch {row.epochs}"
+    parts = []
+    for status, group in outcomes.groupby("status", sort=False):
+        epochs = sorted(set(group.epochs))
+        span = f"epoch {epochs[0]}" if len(epochs) == 1 else f"epochs {epochs[0]} to {epochs[-1]}"
+        parts.append(f"{len(group)} {STATUSES[str(status)]}{'' if status == 'running' else f' at {span}'}")
+    return ", ".join(parts)

@@ -1,0 +1,293 @@
+"""The losses of a fleet by epoch, with the threshold and the floors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import holoviews as hv
+import numpy as np
+from bokeh.models import FixedTicker, LinearAxis, LogAxis
+
+from explorer.records import History, Instances, Status
+from explorer.views.style import LINE_LOOKS, LOSS_LOOKS, number
+
+Hook = Callable[[Any, hv.Element], None]
+Columns = dict[str, list[float]]
+
+SINGLES = 24
+"""Runs drawn one by one at most; more are too dear for a browser."""
+STEPS = (50, 100, 200, 350, 500, 750, 1000)
+"""Ends of the epoch axis: it follows in steps, since an axis that moves on every update flickers."""
+
+
+class Line(NamedTuple):
+    """A horizontal line: `name` is a key of `LINE_LOOKS`."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the axes show: epochs from 0 to `end`, losses from `low` to `high`."""
+
+    end: float
+    low: float
+    high: float
+
+
+def lines(instances: Instances | None, threshold: np.ndarray | None) -> list[Line]:
+    """The lines to draw: each the median over the runs' instances; those that are not known are left out."""
+    if instances is None or threshold is None:
+        return []
+    values = {
+        "threshold": threshold,
+        "read-out floor": instances.readout_floor,
+        "kernel floor": instances.kernel_floor,
+        "noise": instances.noise_mse,
+    }
+    return [Line(name, float(np.median(value))) for name, value in values.items() if np.isfinite(value).all()]
+
+
+def columns(history: History | None, start: int = 0) -> dict[str, Columns]:
+    """For each loss, the columns of its curve from epoch `start` + 1 on, as plain lists.
+
+    One run: `epoch`, `loss`.  Several: `loss` is the median, `low` and `high` the quartiles, where a run that has ended
+    is held at its last loss (leaving it out would make the curve jump whenever one ends).
+    """
+    if history is None or history.epoch <= start:
+        return {name: {"epoch": [], "loss": [], "low": [], "high": []} for name in LOSS_LOOKS}
+    epochs = list(range(start + 1, history.epoch + 1))
+    table = {}
+    for name, losses in zip(LOSS_LOOKS, _held(history, start), strict=True):
+        if len(history.runs) == 1:
+            low = median = high = losses[0]
+        else:
+            low, median, high = _quartiles(losses)
+        table[name] = {"epoch": list(epochs), "loss": _plain(median), "low": _plain(low), "high": _plain(high)}
+    return table
+
+
+def single_columns(history: History | None, start: int = 0) -> dict[str, Columns]:
+    """For each of the first runs, the columns of its test loss from epoch `start` + 1 on."""
+    if history is None:
+        return {}
+    test = history.losses[2, :SINGLES, start:]
+    epochs = list(range(start + 1, history.epoch + 1))
+    return {single(run): {"epoch": list(epochs), "loss": _plain(test[run])} for run in range(len(test))}
+
+
+def single(run: int) -> str:
+    """The role of a run's own curve."""
+    return f"run {run}"
+
+
+def mark_columns(history: History | None) -> dict[str, Columns]:
+    """Where each run's kept model is (`best`: test loss at the best epoch) and where it ended (`stop`)."""
+    best: Columns = {"epoch": [], "loss": []}
+    stop: Columns = {"epoch": [], "loss": []}
+    if history is not None:
+        _, _, test = history.losses
+        for run, (epochs, best_epoch, status) in enumerate(
+            zip(history.epochs, history.best_epoch, history.status, strict=True)
+        ):
+            if best_epoch:
+                best["epoch"].append(int(best_epoch))
+                best["loss"] += _plain(test[run, best_epoch - 1 : best_epoch])
+            if status != Status.RUNNING and epochs:
+                stop["epoch"].append(int(epochs))
+                stop["loss"] += _plain(test[run, epochs - 1 : epochs])
+    return {"best": best, "stop": stop}
+
+
+def window(history: History | None, drawn: Sequence[Line], limit: int, log: bool) -> Window:
+    """Axes that hold everything, in steps, so that they move rarely; `limit`: the largest number of epochs."""
+    epoch = 0 if history is None else history.epoch
+    end = next((step for step in STEPS if epoch <= 0.9 * step and step < limit), limit)
+    values = [line.value for line in drawn]
+    if history is not None and epoch:
+        losses = history.losses[:, :, : history.epoch]
+        finite = losses[np.isfinite(losses)]
+        if finite.size:
+            # The first epochs can be far above the rest; on a linear axis they would flatten everything.
+            top = np.max(finite) if log else np.quantile(finite, 0.98)
+            values += [float(np.min(finite)), float(top)]
+    low, high = (min(values), max(values)) if values else (0.01, 1.0)
+    if not log:
+        return Window(end, 0.0, _nice(high * 1.05))
+    low, high = max(low, high * 1e-6), min(high, max(low, 1e-12) * 1e6)
+    return Window(end, 1 / _nice(1.25 / low), _nice(1.25 * high))
+
+
+def labels(drawn: Iterable[Line], shown: Window, log: bool) -> dict[float, str]:
+    """Texts for the axis at the right, by value; lines too close to be told apart share one text."""
+    scale = np.log if log else float
+    span = scale(shown.high) - scale(shown.low) if log else shown.high - shown.low
+    texts: dict[float, str] = {}
+    for line in sorted(drawn, key=lambda line: -line.value):
+        near = next((value for value in texts if abs(scale(value) - scale(line.value)) < 0.045 * span), None)
+        if near is None:
+            texts[line.value] = f"{line.name} {number(line.value)}"
+        else:
+            texts[near] = f"{texts[near].rsplit(' ', 1)[0]}, {line.name} {number(near)}"
+    return texts
+
+
+def losses(
+    history: History | None,
+    drawn: Sequence[Line],
+    limit: int,
+    log: bool = True,
+    singles: bool = False,
+    hooks: Mapping[str, Hook] | None = None,
+) -> hv.Overlay:
+    """The plot of a fleet's losses.
+
+    history: what has been trained, or None.  drawn: from `lines`.  limit: epochs at most.  log: logarithmic losses.
+    singles: also the test loss of each of the first `SINGLES` runs.  hooks: by role (a curve's name, `best`, `stop`, a
+    line's name, a run's, `figure`), called by HoloViews when it has drawn the element: live updates go through the data
+    sources that they find.
+    """
+    hooks = hooks or {}
+    shown = window(history, drawn, limit, log)
+    several = history is not None and len(history.runs) > 1
+    elements: list[hv.Element] = []
+
+    def named(element: hv.Element, role: str, *more: Hook, **options: Any) -> None:
+        called = [*more, *([hooks[role]] if role in hooks else [])]
+        elements.append(element.opts(show_legend=False, hooks=called, **options))
+
+    known = {line.name: [line.value] for line in drawn}
+    for name, look in LINE_LOOKS.items():
+        named(
+            hv.HLines(known.get(name, []), label=name),
+            name,
+            color=look.color,
+            line_dash=look.dash,
+            line_width=look.width,
+        )
+    if singles:
+        for role, data in single_columns(history).items():
+            named(
+                hv.Curve((data["epoch"], data["loss"]), "epoch", "loss", label=role),
+                role,
+                color=LOSS_LOOKS["test"].color,
+                line_width=1,
+                alpha=0.45,
+            )
+    for name, data in columns(history).items():
+        look = LOSS_LOOKS[name]
+        curve = hv.Curve((data["epoch"], data["loss"], data["low"], data["high"]), "epoch", ["loss", "low", "high"])
+        tips = [("", f"{name}{', median' if several else ''}"), ("epoch", "@epoch"), ("loss", "@loss{0.0000}")]
+        if several:
+            tips.append(("quartiles", "@low{0.0000} to @high{0.0000}"))
+        named(
+            curve.relabel(name),
+            name,
+            *([_band] if several else []),
+            color=look.color,
+            line_dash=look.dash,
+            line_width=look.width,
+            tools=["hover"],
+            hover_tooltips=tips,
+        )
+    for role, marker in {"best": "diamond", "stop": "x"}.items():
+        data = mark_columns(history)[role]
+        named(
+            hv.Scatter((data["epoch"], data["loss"]), "epoch", "loss", label=role),
+            role,
+            marker=marker,
+            size=12,
+            color=LOSS_LOOKS["test"].color,
+            line_width=2,
+            tools=["hover"],
+            hover_tooltips=[("", f"{_MARKS[role]}"), ("epoch", "@epoch"), ("test loss", "@loss{0.0000}")],
+        )
+    return hv.Overlay(elements).opts(
+        xlim=(0, shown.end),
+        ylim=(shown.low, shown.high),
+        logy=log,
+        xlabel="epoch",
+        ylabel="mean squared error",
+        responsive=True,
+        show_grid=True,
+        show_legend=False,
+        active_tools=["box_zoom"],
+        toolbar="above",
+        hooks=[_label_axis, *([hooks["figure"]] if "figure" in hooks else [])],
+    )
+
+
+LABEL_AXIS = "labels of lines"
+_MARKS = {"best": "best epoch by validation", "stop": "end"}
+
+
+def _label_axis(plot: Any, element: hv.Element) -> None:
+    """A second y axis, at the right, whose ticks are the lines' names: readable, and never on top of a curve."""
+    figure = plot.state
+    log = isinstance(plot.handles["yaxis"], LogAxis)
+    axis = (LogAxis if log else LinearAxis)(
+        name=LABEL_AXIS,
+        ticker=FixedTicker(ticks=[], minor_ticks=[]),
+        axis_line_alpha=0,
+        major_tick_line_alpha=0.5,
+        major_label_text_font_size="13px",
+    )
+    figure.add_layout(axis, "right")
+    figure.min_border_right = 175  # texts that come later do not make room for themselves
+    low, high = plot.handles["y_range"].start, plot.handles["y_range"].end
+    drawn = [
+        Line(curve.label, float(value))
+        for curve in element.values()
+        if isinstance(curve, hv.HLines)
+        for value in curve.dimension_values(0)
+    ]
+    set_labels(axis, labels(drawn, Window(0, low, high), log))
+
+
+def set_labels(axis: Any, texts: dict[float, str]) -> None:
+    """Put `labels` on the axis at the right."""
+    axis.ticker.ticks = list(texts)
+    axis.major_label_overrides = texts
+
+
+def _band(plot: Any, element: hv.Element) -> None:
+    """The quartiles behind a median, drawn from the curve's own data source, so that one stream moves both."""
+    glyph = plot.handles["glyph"]
+    renderer = plot.state.varea(
+        x="epoch", y1="low", y2="high", source=plot.handles["cds"], fill_color=glyph.line_color, fill_alpha=0.18
+    )
+    renderer.level = "underlay"
+
+
+def _held(history: History, start: int) -> np.ndarray:
+    """Losses `[3, R, k]` from epoch `start` + 1 on, each ended run held at its last finite loss."""
+    recent = history.losses[:, :, start:].copy()
+    if len(history.runs) == 1:
+        return recent
+    for run, (epochs, status) in enumerate(zip(history.epochs, history.status, strict=True)):
+        if status != Status.RUNNING and status != Status.DIVERGED and epochs:
+            recent[:, run, max(0, epochs - start) :] = history.losses[:, run, epochs - 1, None]
+    return recent
+
+
+def _quartiles(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Quartiles over runs `[R, k]`, leaving out what is NaN; NaN where every run is."""
+    missing = np.isnan(losses).all(axis=0)
+    low, median, high = np.nanquantile(np.where(missing, 0.0, losses), [0.25, 0.5, 0.75], axis=0)
+    for values in (low, median, high):
+        values[missing] = np.nan
+    return low, median, high
+
+
+def _plain(values: np.ndarray) -> list[float]:
+    """A plain list, with NaN for what no axis can show: HoloViews' log axis hides everything under 0.01 for one 0."""
+    return np.where(np.isfinite(values) & (values > 0), values, np.nan).tolist()
+
+
+def _nice(value: float) -> float:
+    """The next 1, 2, 3 or 5 times a power of ten."""
+    decade = 10 ** np.floor(np.log10(value))
+    return float(next(step * decade for step in (1, 2, 3, 5, 10) if step * decade >= value * (1 - 1e-12)))
