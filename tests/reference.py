@@ -1,7 +1,7 @@
 """Literal twins: the challenge written out a second time, for one run, from modules that everybody knows.
 
-Nothing here is fast and nothing is shared with the code under test but the data, the initial weights and the batch order
-that are handed in.
+Nothing here is fast, and nothing is shared with the code under test but the data and the initial weights that are
+handed in.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ def network(challenge: Challenge) -> nn.Sequential:
     layers: list[nn.Module] = []
     width = challenge.input_dims
     for _ in range(challenge.num_hidden_layers):
-        layers += [nn.Linear(width, challenge.width), nn.ReLU(), nn.BatchNorm1d(challenge.width, eps=1e-5, momentum=0.1)]
+        layers += [
+            nn.Linear(width, challenge.width),
+            nn.ReLU(),
+            nn.BatchNorm1d(challenge.width, eps=1e-5, momentum=0.1),
+        ]
         width = challenge.width
     layers.append(nn.Linear(width, challenge.output_dims))
     model = nn.Sequential(*layers).double()
@@ -106,7 +110,9 @@ def literal_run(
         model.eval()
         with torch.no_grad():
             for samples, losses in ((dataset.val, run.val_loss), (dataset.test, run.test_loss)):
-                losses.append(nn.functional.mse_loss(model(torch.tensor(samples.inputs)), torch.tensor(samples.targets)).item())
+                losses.append(
+                    nn.functional.mse_loss(model(torch.tensor(samples.inputs)), torch.tensor(samples.targets)).item()
+                )
         if run.val_loss[-1] < best_val - challenge.min_delta:
             best_val, run.best_epoch = run.val_loss[-1], epoch
             run.best = [tensor.clone() for tensor in harness_order(model)]

@@ -1,5 +1,7 @@
 """Settings of the challenge, and the data that they draw."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -84,15 +86,16 @@ def test_every_field_says_what_it_is():
     ],
 )
 def test_bad_settings_get_a_sentence(values, sentence):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=rf"^{re.escape(sentence)}$"):
         Challenge(**values)
-    assert str(caught.value) == sentence
 
 
 def test_unknown_presets_and_fields_get_a_sentence():
     with pytest.raises(ValueError, match=r"^preset = 'tgi' is not known: it must be one of brief, tig\.$"):
         Challenge.preset("tgi")
-    with pytest.raises(ValueError, match=r"^layers is not a setting of Challenge; its settings are: num_hidden_layers, "):
+    with pytest.raises(
+        ValueError, match=r"^layers is not a setting of Challenge; its settings are: num_hidden_layers, "
+    ):
         Challenge.preset("tig", layers=3)
 
 
