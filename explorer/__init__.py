@@ -1,8 +1,24 @@
 """Optimizer Explorer: see why one neural-network optimizer beats another."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from explorer import optimizers
 from explorer.challenge import Challenge
 from explorer.training import Result, train
 
+if TYPE_CHECKING:
+    from explorer.app import Explorer
+
 __version__ = "0.1.0"
-__all__ = ["Challenge", "Result", "optimizers", "train"]
+__all__ = ["Challenge", "Explorer", "Result", "optimizers", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    # Panel takes seconds to import, and a machine that only trains need not have it.
+    if name == "Explorer":
+        from explorer.app import Explorer
+
+        return Explorer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

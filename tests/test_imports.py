@@ -1,0 +1,121 @@
+"""The house's one direction: which room may import which, and what it may import from outside."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import explorer
+
+PACKAGE = Path(explorer.__file__).parent
+
+# DESIGN's table.  `base` is read by all; stdlib is free, but for what starts threads or processes.
+ROOMS = {
+    "base": (set(), {"numpy", "param", "torch"}),
+    "challenge": ({"base"}, {"numpy", "param", "torch", "triton"}),
+    "optimizers": ({"base"}, {"numpy", "param", "torch", "triton"}),
+    "records": (set(), {"numpy", "pandas", "sqlalchemy", "xarray"}),
+    "training": (
+        {"base", "challenge", "optimizers", "records"},
+        {"numpy", "pandas", "param", "torch", "triton", "xarray"},
+    ),
+    "views": ({"records"}, {"bokeh", "holoviews", "numpy", "pandas", "xarray"}),
+}
+FREE = {"app", "cli"}
+"""Rooms that may import everything."""
+STARTS_THREADS = {"_thread", "concurrent", "multiprocessing", "threading"}
+THREAD_OWNERS = {"training/worker.py"}
+
+
+def files():
+    return sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+def imported(source, package):
+    """The dotted names that a module inside `package` imports, wherever in the file, relative ones resolved."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            if base in ("explorer", ""):
+                yield from (f"{base}.{alias.name}" for alias in node.names)
+            else:
+                yield base
+
+
+def offences(file, source):
+    """What `file` (relative to the package) imports although its room may not."""
+    room = file.split("/")[0]
+    package = ".".join(["explorer", *Path(file).parent.parts])
+    found = []
+    for name in imported(source, package):
+        top, *rest = name.split(".")
+        if top in STARTS_THREADS and file not in THREAD_OWNERS:
+            found.append(name)
+        if room in FREE or room not in ROOMS:
+            continue
+        rooms, outside = ROOMS[room]
+        if top == "explorer":
+            allowed = bool(rest) and rest[0] in {room, *rooms}
+        else:
+            allowed = top in outside or top in sys.stdlib_module_names
+        if not allowed:
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("file", files())
+def test_a_room_imports_only_what_it_may(file):
+    assert offences(file, (PACKAGE / file).read_text(encoding="utf-8")) == []
+
+
+def test_every_folder_is_a_known_room():
+    folders = {file.split("/")[0] for file in files() if "/" in file}
+    assert folders <= set(ROOMS) | FREE
+    assert {"base", "challenge", "optimizers", "records", "training"} <= folders
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("challenge/data.py", "import explorer.optimizers"),
+        ("challenge/data.py", "def late():\n    from explorer.training.fleet import Fleet"),
+        ("challenge/data.py", "from ..optimizers import adam"),
+        ("challenge/data.py", "import threading"),
+        ("optimizers/adam.py", "from explorer import Challenge"),
+        ("optimizers/adam.py", "import explorer.challenge.model"),
+        ("training/fleet.py", "import holoviews as hv"),
+        ("training/fleet.py", "from concurrent.futures import ThreadPoolExecutor"),
+        ("records/history.py", "import torch"),
+        ("records/history.py", "from explorer.base import tensors"),
+        ("views/losses.py", "import panel"),
+        ("views/losses.py", "from explorer.training import Result"),
+        ("app/page.py", "import threading"),
+        ("base/tensors.py", "from explorer.challenge import Challenge"),
+    ],
+)
+def test_the_law_is_noticed_when_broken(file, source):
+    assert offences(file, source)
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("challenge/data.py", "from . import settings\nfrom explorer.base.random import Stream\nimport math, torch"),
+        ("training/worker.py", "import threading"),
+        ("app/page.py", "import panel, explorer.training.worker"),
+    ],
+)
+def test_the_law_lets_pass_what_it_should(file, source):
+    assert offences(file, source) == []
+
+
+def test_the_library_does_not_load_the_user_interface():
+    """A machine without Panel can train."""
+    code = "import sys, explorer; print(*{m.split('.')[0] for m in sys.modules} & {'panel', 'holoviews', 'bokeh'})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
