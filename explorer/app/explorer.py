@@ -32,6 +32,8 @@ class Explorer(pn.viewable.Viewer):
 
     def __init__(self, **params) -> None:
         super().__init__(**params)
+        self._document = pn.state.curdoc
+        self._asked = False
         self.session = Session()
         self.controls = Controls(self._changed, self._complain)
         self.figure = LossFigure(self._zoomed)
@@ -164,8 +166,7 @@ class Explorer(pn.viewable.Viewer):
 
     def _refollow(self, event) -> None:
         self.figure.follow = event.new
-        if event.new:
-            self.figure.refollow()
+        self._show()
 
     def _zoomed(self) -> None:
         self._follow.value = False
@@ -193,15 +194,27 @@ class Explorer(pn.viewable.Viewer):
     async def _tick(self) -> None:
         """Take in what the worker reported.  A coroutine, so that it runs on the event loop whatever the server's
         threads."""
+        if self.session.drain():
+            self._draw()
+
+    def _show(self) -> None:
+        """Bring the page up to date as soon as the document is ours: Bokeh's models must not change before."""
+        if self._document is None:
+            self._draw()
+        elif not self._asked:
+            self._asked = True
+            self._document.add_next_tick_callback(self._draw)
+
+    def _draw(self) -> None:
+        self._asked = False
         try:
-            if self.session.drain():
-                with pn.io.hold(policy="collect"):
-                    self._show()
+            with pn.io.hold(self._document, policy="collect"):
+                self._update()
         except Exception:
             log.exception("A refresh failed.")
             self._complain("The display could not be updated; the log has the details.")
 
-    def _show(self) -> None:
+    def _update(self) -> None:
         session = self.session
         table = session.outcomes
         challenge = session.challenge or self.controls.challenge
@@ -230,6 +243,8 @@ class Explorer(pn.viewable.Viewer):
     def _status(self, table) -> str:
         session = self.session
         said = f"<b>{words.PHASES[session.phase]}</b>"
+        if table is not None and len(table) > 1:
+            said += f", {len(table)} runs (figures are medians)"
         if table is not None and session.phase in (Phase.FINISHED, Phase.STOPPED, Phase.FAILED):
             said += f": {words.ending(table)}"
         if session.plan is not None and (waiting := changes(self._settings, self._planned())):
@@ -256,19 +271,14 @@ class Explorer(pn.viewable.Viewer):
     def _make_main(self) -> pmui.Column:
         transport = pmui.FlexBox(*self._buttons.values(), gap="6px", align_items="center", sizing_mode="stretch_width")
         options = pmui.FlexBox(
-            self._html["chips"],
-            self._log,
-            self._follow,
-            self._singles,
-            align_items="center",
-            sizing_mode="stretch_width",
+            self._log, self._follow, self._singles, align_items="center", sizing_mode="stretch_width"
         )
         return pmui.Column(
             transport,
             self._html["status"],
             self._notice,
             self._html["cards"],
-            pmui.Paper(options, self.figure.pane, self._html["chances"], sizing_mode="stretch_width", margin=10),
+            pmui.Paper(self._html["chips"], options, self.figure.panel, self._html["chances"], sizing_mode="stretch_width", margin=10),
             pmui.Card(self._html["runs"], title="Runs", collapsed=True, sizing_mode="stretch_width", margin=10),
             sizing_mode="stretch_width",
         )

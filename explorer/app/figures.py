@@ -14,7 +14,7 @@ from explorer.views.style import LOSS_LOOKS, number
 
 STYLE = """
 :host { display: block; }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(116px, 1fr)); gap: 8px; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(122px, 1fr)); gap: 8px; }
 .figure { border: 1px solid color-mix(in srgb, currentColor 18%, transparent); border-radius: 8px; padding: 7px 11px; }
 .figure dt { font-size: 12px; opacity: 0.75; white-space: nowrap; }
 .figure dd { margin: 1px 0 0; font-size: 20px; font-weight: 600; font-variant-numeric: tabular-nums; white-space: nowrap; }
@@ -33,10 +33,8 @@ p { margin: 0; line-height: 1.45; }
 
 
 def cards(session: Session) -> str:
-    """Epoch, losses, threshold, α, quality, verdict and speed."""
+    """Epoch, losses, threshold, α, quality, verdict and speed; medians where there are several runs."""
     table, history = session.outcomes, session.history
-    several = table is not None and len(table) > 1
-    many = ", median" if several else ""
 
     def median(column: str) -> float:
         if table is None or table[column].isna().all():
@@ -47,11 +45,11 @@ def cards(session: Session) -> str:
     items = [
         _card("Epoch", "0" if history is None else str(history.epoch)),
         _verdict(table),
-        _card(f"Best validation{many}", number(median("val_loss"))),
-        _card(f"Test at best{many}", number(median("test_loss"))),
-        _card(f"Threshold ε*²{many}", number(threshold)),
-        _card(f"α{many}", number(median("alpha"))),
-        _card(f"Quality{many}", number(median("quality"))),
+        _card("Best validation", number(median("val_loss"))),
+        _card("Test at best", number(median("test_loss"))),
+        _card("Threshold ε*²", number(threshold)),
+        _card("α", number(median("alpha"))),
+        _card("Quality", number(median("quality"))),
         _card("Epochs per second", number(session.epochs_per_second)),
     ]
     return f'<dl class="figures">{"".join(items)}</dl>'
@@ -69,7 +67,7 @@ def chips(session: Session) -> str:
         f"<span>{_sample(look.color, look.dash, look.width)}{name} <b>{number(value)}</b></span>"
         for (name, look), value in zip(LOSS_LOOKS.items(), last, strict=True)
     ]
-    note = "<span>median and quartiles; ended runs held at their last loss</span>" if several else ""
+    note = "<span>medians and quartiles; ended runs held at their last loss</span>" if several else ""
     return f'<div class="chips">{"".join(curves)}<span>◆ best epoch</span><span>✕ end</span>{note}</div>'
 
 
@@ -111,9 +109,13 @@ def _verdict(table: pd.DataFrame | None) -> str:
     if table is None or not (table.best_epoch > 0).any():
         return _card("Verdict", "–")
     passed = int(table.passed.sum())
+    going = (table.status == "running").any()
     if len(table) == 1:
-        return _card("Verdict", "Pass" if passed else "Fail", box="pass" if passed else "fail")
-    return _card("Verdict", f"{passed} of {len(table)} pass", box="pass" if 2 * passed >= len(table) else "fail")
+        word = "Pass" if passed else "Not yet" if going else "Fail"
+    else:
+        word = f"{passed} of {len(table)} pass"
+    good = 2 * passed >= len(table)
+    return _card("Verdict", word, "pass" if good else "" if going else "fail")
 
 
 def _sample(color: str, dash: str, width: float) -> str:

@@ -24,7 +24,12 @@ def page() -> pmui.Page:
         return pmui.Page(
             title=TITLE, main=[pmui.Alert("The explorer could not start; the log says why.", severity="error")]
         )
-    return pmui.Page(title=TITLE, sidebar=[app.sidebar], main=[app.main], sidebar_width=340, main_width=1800)
+    wide, narrow = pn.Spacer(width=0, height=0), pn.Spacer(width=0, height=0)
+    screen = pmui.BreakpointSwitcher(breakpoint="sm", small=narrow, large=wide, width=0, height=0)
+    whole = pmui.Page(title=TITLE, header=[screen], sidebar=[app.sidebar], main=[app.main], sidebar_width=340)
+    # On a phone the drawer lies over everything, so there it starts closed.
+    screen.param.watch(lambda event: setattr(whole, "sidebar_open", event.new is wide), "current")
+    return whole
 
 
 def _report(error: Exception) -> None:

@@ -33,7 +33,8 @@ def chances(challenge: Challenge, instances: Instances, threshold: np.ndarray) -
     if np.isnan(instances.kernel_floor).any():
         return ""
     limit, kernel, noise = (float(np.median(x)) for x in (threshold, instances.kernel_floor, instances.noise_mse))
-    where = "" if len(threshold) == 1 else f" (medians over {len(threshold)} instances)"
+    count = len(np.unique(instances.noise_mse))
+    where = "" if count == 1 else f" (medians over {count} instances)"
     if kernel > limit:
         return (
             f"No optimizer can expect to pass this: even the exact Gaussian-process posterior, which knows the kernel "

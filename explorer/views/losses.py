@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import holoviews as hv
 import numpy as np
-from bokeh.models import FixedTicker, LinearAxis, LogAxis
+from bokeh.models import CustomJSTickFormatter, FixedTicker, LinearAxis, LogAxis
 
 from explorer.records import History, Instances, Status
 from explorer.views.style import LINE_LOOKS, LOSS_LOOKS, number
@@ -127,11 +127,11 @@ def labels(drawn: Iterable[Line], shown: Window, log: bool) -> dict[float, str]:
     span = scale(shown.high) - scale(shown.low) if log else shown.high - shown.low
     texts: dict[float, str] = {}
     for line in sorted(drawn, key=lambda line: -line.value):
-        near = next((value for value in texts if abs(scale(value) - scale(line.value)) < 0.045 * span), None)
+        near = next((value for value in texts if abs(scale(value) - scale(line.value)) < 0.08 * span), None)
         if near is None:
             texts[line.value] = f"{line.name} {number(line.value)}"
         else:
-            texts[near] = f"{texts[near].rsplit(' ', 1)[0]}, {line.name} {number(near)}"
+            texts[near] += f"\n{line.name} {number(line.value)}"
     return texts
 
 
@@ -140,19 +140,17 @@ def losses(
     drawn: Sequence[Line],
     limit: int,
     log: bool = True,
-    singles: bool = False,
     hooks: Mapping[str, Hook] | None = None,
 ) -> hv.Overlay:
     """The plot of a fleet's losses.
 
     history: what has been trained, or None.  drawn: from `lines`.  limit: epochs at most.  log: logarithmic losses.
-    singles: also the test loss of each of the first `SINGLES` runs.  hooks: by role (a curve's name, `best`, `stop`, a
-    line's name, a run's, `figure`), called by HoloViews when it has drawn the element: live updates go through the data
-    sources that they find.
+    hooks: by role (a curve's name, `best`, `stop`, a line's name, `single(run)`, `figure`), called by HoloViews when it
+    has drawn the element: live updates go through the data sources that they find.  Everything that may ever be shown
+    is drawn from the start, if need be without data: to replace a figure costs a browser far more than to fill it.
     """
     hooks = hooks or {}
     shown = window(history, drawn, limit, log)
-    several = history is not None and len(history.runs) > 1
     elements: list[hv.Element] = []
 
     def named(element: hv.Element, role: str, *more: Hook, **options: Any) -> None:
@@ -168,25 +166,23 @@ def losses(
             line_dash=look.dash,
             line_width=look.width,
         )
-    if singles:
-        for role, data in single_columns(history).items():
-            named(
-                hv.Curve((data["epoch"], data["loss"]), "epoch", "loss", label=role),
-                role,
-                color=LOSS_LOOKS["test"].color,
-                line_width=1,
-                alpha=0.45,
-            )
+    for run in range(SINGLES):
+        named(
+            hv.Curve(([], []), "epoch", "loss", label=single(run)),
+            single(run),
+            color=LOSS_LOOKS["test"].color,
+            line_width=1,
+            alpha=0.45,
+        )
     for name, data in columns(history).items():
         look = LOSS_LOOKS[name]
         curve = hv.Curve((data["epoch"], data["loss"], data["low"], data["high"]), "epoch", ["loss", "low", "high"])
-        tips = [("", f"{name}{', median' if several else ''}"), ("epoch", "@epoch"), ("loss", "@loss{0.0000}")]
-        if several:
-            tips.append(("quartiles", "@low{0.0000} to @high{0.0000}"))
+        tips = [("", name), ("epoch", "@epoch"), ("loss, median", "@loss{0.0000}")]
+        tips.append(("quartiles", "@low{0.0000} to @high{0.0000}"))
         named(
             curve.relabel(name),
             name,
-            *([_band] if several else []),
+            _band,
             color=look.color,
             line_dash=look.dash,
             line_width=look.width,
@@ -209,6 +205,7 @@ def losses(
         xlim=(0, shown.end),
         ylim=(shown.low, shown.high),
         logy=log,
+        yformatter=CustomJSTickFormatter(code="return String(Number(tick.toPrecision(3)))"),
         xlabel="epoch",
         ylabel="mean squared error",
         responsive=True,
@@ -233,10 +230,11 @@ def _label_axis(plot: Any, element: hv.Element) -> None:
         ticker=FixedTicker(ticks=[], minor_ticks=[]),
         axis_line_alpha=0,
         major_tick_line_alpha=0.5,
-        major_label_text_font_size="13px",
+        major_label_text_font_size="12px",
+        major_label_text_line_height=1.1,
     )
     figure.add_layout(axis, "right")
-    figure.min_border_right = 175  # texts that come later do not make room for themselves
+    figure.min_border_right = 135  # texts that come later do not make room for themselves
     low, high = plot.handles["y_range"].start, plot.handles["y_range"].end
     drawn = [
         Line(curve.label, float(value))
