@@ -12,20 +12,24 @@ from torch import Tensor
 from explorer.base.tensors import Layout, Slot, Tensors
 from explorer.optimizers.base import Optimizer, State
 
-WIDTHS = (1, 5, 5, 5, 2)
-"""The first three linear layers are trained, the last is frozen, as is one batch norm."""
+WIDTHS = (1, 4, 4, 4, 6, 2)
+"""The first four linear layers are trained, the last is frozen, as is one batch norm."""
 
 SLOTS = [
-    Slot(f"linears.{index}.{kind}", shape, index < 3)
+    Slot(f"linears.{index}.{kind}", shape, index < 4)
     for index, (fan_in, fan_out) in enumerate(pairwise(WIDTHS))
     for kind, shape in (("weight", (fan_out, fan_in)), ("bias", (fan_out,)))
 ] + [
-    Slot(f"norms.{index}.{kind}", (5,), index < 2 and not kind.startswith("running"), kind.startswith("running"))
-    for index in range(3)
+    Slot(f"norms.{index}.{kind}", (width,), index < 3 and not kind.startswith("running"), kind.startswith("running"))
+    for index, width in enumerate(WIDTHS[1:-1])
     for kind in ("weight", "bias", "running_mean", "running_var")
 ]
 LAYOUT = Layout(SLOTS)
 TRAINED = [index for index, slot in enumerate(SLOTS) if slot.trainable]
+MATRICES = [place for place, index in enumerate(TRAINED) if len(SLOTS[index].shape) == 2]
+"""Places in TRAINED of the weight matrices."""
+HIDDEN = MATRICES[1:]
+"""Those that are neither the model's first nor its last (which is frozen)."""
 
 Model = Sequence[Tensor]
 Slope = Callable[[int, int, Model], list[Tensor]]
@@ -126,3 +130,24 @@ def literal_run(transcription: Any, run: int, steps: int, **hyperparameters: flo
     memory = transcription(model, gradient, **hyperparameters)
     for step in range(steps):  # noqa: B007 - the closure above reads it
         yield model, next(memory)
+
+
+def per_run(columns: dict[str, list[float]]) -> list[dict[str, float]]:
+    """Columns of hyperparameters as one dictionary a run."""
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def agree(
+    optimizer: Optimizer, references: list[Iterator], columns: dict[str, list[float]], steps: int, rtol: float = 1e-10
+) -> None:
+    """Every step's parameters, and the state that the references name, of every run."""
+    runs = len(references)
+    bound = bind(optimizer, runs, **columns)
+    for (params, state), *theirs in zip(drive(bound, start(runs), steps), *references, strict=True):
+        for run, (model, memory) in enumerate(theirs):
+            for index, expected in zip(TRAINED, model, strict=True):
+                torch.testing.assert_close(params[index][run], expected, rtol=rtol, atol=rtol / 10)
+            for name, tensors in memory.items():
+                for index, expected in zip(TRAINED, tensors, strict=True):
+                    if expected is not None:
+                        torch.testing.assert_close(state[name][index][run], expected, rtol=rtol, atol=rtol / 10)

@@ -8,7 +8,7 @@ import optimizer_literals as literal
 import pytest
 import pytorch_optimizer
 import torch
-from optimizer_harness import TRAINED, bind, drive, literal_run, start, torch_run
+from optimizer_harness import agree, bind, drive, literal_run, per_run, start, torch_run
 
 from explorer import optimizers
 
@@ -65,38 +65,20 @@ LITERAL = {
 }  # fmt: skip
 
 
-def agree(optimizer, references, columns):
-    """Every step's parameters and named state of every run."""
-    runs = len(references)
-    bound = bind(optimizer, runs, **columns)
-    for (params, state), *theirs in zip(drive(bound, start(runs), STEPS), *references, strict=True):
-        for run, (model, memory) in enumerate(theirs):
-            for index, expected in zip(TRAINED, model, strict=True):
-                torch.testing.assert_close(params[index][run], expected, rtol=1e-10, atol=1e-13)
-            for name, tensors in memory.items():
-                for index, expected in zip(TRAINED, tensors, strict=True):
-                    if expected is not None:
-                        torch.testing.assert_close(state[name][index][run], expected, rtol=1e-10, atol=1e-13)
-
-
-def per_run(columns):
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
 @pytest.mark.parametrize("entry", LIBRARY)
 def test_agrees_with_the_library(entry):
     make, switches, columns, names = LIBRARY[entry]
     references = [
         torch_run(partial(make, **values), run, STEPS, **names) for run, values in enumerate(per_run(columns))
     ]
-    agree(optimizers.create(entry.split("+")[0], **switches), references, columns)
+    agree(optimizers.create(entry.split("+")[0], **switches), references, columns, STEPS)
 
 
 @pytest.mark.parametrize("entry", LITERAL)
 def test_agrees_with_a_literal_transcription(entry):
     transcription, columns = LITERAL[entry]
     references = [literal_run(transcription, run, STEPS, **values) for run, values in enumerate(per_run(columns))]
-    agree(optimizers.create(entry), references, columns)
+    agree(optimizers.create(entry), references, columns, STEPS)
 
 
 def test_classp_with_power_two_and_no_threshold_is_adagrad():

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from torch import Tensor
+
 from explorer.optimizers.base import Elementwise, power
 from explorer.optimizers.fields import decay, penalty, rate, small
+
+
+def direction(g: Tensor, m: Tensor, v: Tensor, t: Tensor, β1: Any, β2: Any, ε: Any) -> Tensor:
+    """Adam's direction in step `t`, of unit scale: the corrected mean over the corrected root mean square.
+
+    `m` and `v` take in the gradient `g` in place.
+    """
+    m.lerp_(g, 1 - β1)
+    v.lerp_(g.square(), 1 - β2)
+    root = (v / (1 - power(β2, t, like=g))).sqrt_().add_(ε)
+    return (m / (1 - power(β1, t, like=g))).div_(root)
 
 
 class Adam(Elementwise):
@@ -27,10 +42,7 @@ class Adam(Elementwise):
 
     def rule(self, p, g, t, m, v):
         η, β1, β2, ε = self.symbols("lr", "beta1", "beta2", "eps", like=g)
-        m.lerp_(g, 1 - β1)
-        v.lerp_(g.square(), 1 - β2)
-        root = (v / (1 - power(β2, t, like=g))).sqrt_().add_(ε)
-        return (m * (-η / (1 - power(β1, t, like=g)))).div_(root)
+        return direction(g, m, v, t, β1, β2, ε).mul_(-η)
 
 
 class AdamW(Adam):

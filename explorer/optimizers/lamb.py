@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from explorer.base.tensors import from_leaves, leaves, tensor_norms, zeros_like
-from explorer.optimizers.base import Optimizer, counter, power
+from explorer.optimizers.adam import direction
+from explorer.optimizers.base import Optimizer, counter
 from explorer.optimizers.fields import decay, penalty, rate, small
 
 
@@ -39,10 +40,7 @@ class LAMB(Optimizer):
         updates = []
         for p, g, m, v in zip(*map(leaves, (params, gradients, state["m"], state["v"])), strict=True):
             η, β1, β2, ε, λ = self.symbols("lr", "beta1", "beta2", "eps", "weight_decay", like=g)
-            m.lerp_(g, 1 - β1)
-            v.lerp_(g.square(), 1 - β2)
-            root = (v / (1 - power(β2, t, like=g))).sqrt_().add_(ε)
-            r = (m / (1 - power(β1, t, like=g))).div_(root).add_(p * λ)
+            r = direction(g, m, v, t, β1, β2, ε).add_(p * λ)
             weight, length = tensor_norms(p, like=params), tensor_norms(r, like=params)
             ratio = torch.where((weight > 0) & (length > 0), weight / length, 1)
             updates.append(r.mul_(ratio * -η))

@@ -1,0 +1,88 @@
+"""What optimizers of matrices share: a rule for weight matrices, AdamW for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from explorer.base.tensors import Tensors, zeros_like
+from explorer.optimizers.adam import direction
+from explorer.optimizers.base import Optimizer, State, counter
+from explorer.optimizers.fields import decay, penalty, small
+
+
+class Hybrid(Optimizer):
+    """Base of the optimizers of matrices.
+
+    A subclass writes `init_matrices` and `matrix_rule` for stacks `[R, L, out, in]` of the L weight matrices of one
+    shape.  Vectors, and where `hidden_only` the first and the last layer's matrices, take AdamW's steps with the
+    learning rate that `vector_rate` names.
+
+    State: `vector_m` and `vector_v`, `[R, n]`, Adam's memory of the n elements that are in no stack; `t`, the number of
+    steps taken; a subclass adds lists with a tensor for each shape.
+    """
+
+    hidden_only: ClassVar[bool] = False
+    vector_rate: ClassVar[str] = "lr"
+
+    beta1 = decay(0.9, "Adam's decay β₁ of the mean, per step.")
+    beta2 = decay(0.999, "Adam's decay β₂ of the mean square, per step.")
+    eps = small(1e-8, "Added to Adam's root ε, in units of the gradient.")
+    weight_decay = penalty(0.0, "Decoupled decay λ: share of a weight lost per unit of η.")
+
+    def init_state(self, params, seed):
+        _, vectors = self.split(params)
+        like = params[0]
+        zeros = like.new_zeros(len(like), sum(params[index][0].numel() for index in vectors))
+        state = {"vector_m": zeros, "vector_v": zeros.clone(), "t": counter(params)}
+        return state | self.init_matrices([like.new_zeros(shape) for shape in self.shapes(params)], seed)
+
+    def step(self, state, params, gradients, epoch, train_loss, val_loss):
+        t = state["t"].add_(1)
+        updates = zeros_like(params)
+        stacks, vectors = self.split(params)
+
+        for place, indices in enumerate(stacks):
+            p, g = (torch.stack([tensors[index] for index in indices], dim=1) for tensors in (params, gradients))
+            update = self.matrix_step(state, place, p, g, t)
+            for layer, index in enumerate(indices):
+                updates[index].copy_(update[:, layer])
+
+        p, g = (torch.cat([tensors[index].flatten(1) for index in vectors], dim=1) for tensors in (params, gradients))
+        η, λ, β1, β2, ε = self.symbols(self.vector_rate, "weight_decay", "beta1", "beta2", "eps", like=g)
+        update = direction(g, state["vector_m"], state["vector_v"], t, β1, β2, ε).mul_(-η).sub_(p * (η * λ))
+        parts = update.split([params[index][0].numel() for index in vectors], dim=1)
+        for index, part in zip(vectors, parts, strict=True):
+            updates[index].copy_(part.view_as(updates[index]))
+        return updates
+
+    def init_matrices(self, stacks: list[Tensor], seed: Tensor) -> State:
+        """The state of the matrices, given zeros in their shapes."""
+        raise NotImplementedError
+
+    def matrix_step(self, state: State, place: int, p: Tensor, g: Tensor, t: Tensor) -> Tensor:
+        """The update of the stack at `place`: weights `p`, gradients `g`, both `[R, L, out, in]`, step `t` from 1."""
+        η, λ = self.symbols("lr", "weight_decay", like=g)
+        return self.matrix_rule(state, place, g, t).sub_(p * (η * λ))
+
+    def matrix_rule(self, state: State, place: int, g: Tensor, t: Tensor) -> Tensor:
+        """The same without weight decay."""
+        raise NotImplementedError
+
+    def shapes(self, params: Sequence[Tensor]) -> list[tuple[int, ...]]:
+        """`(R, L, out, in)` of every stack."""
+        stacks, _ = self.split(params)
+        return [(len(params[0]), len(indices), *params[indices[0]].shape[1:]) for indices in stacks]
+
+    def split(self, params: Sequence[Tensor]) -> tuple[list[list[int]], list[int]]:
+        """Which tensors go into which stack, and which take Adam's steps; frozen ones into neither."""
+        trained = params.trainable if isinstance(params, Tensors) else [True] * len(params)
+        matrices = [index for index, tensor in enumerate(params) if tensor.dim() == 3]
+        ours = {index for index in (matrices[1:-1] if self.hidden_only else matrices) if trained[index]}
+        stacks: dict[tuple[int, ...], list[int]] = {}
+        for index in sorted(ours):
+            stacks.setdefault(tuple(params[index].shape[1:]), []).append(index)
+        return list(stacks.values()), [index for index, on in enumerate(trained) if on and index not in ours]

@@ -1,0 +1,34 @@
+"""What Shampoo and SOAP share: statistics of the gradients' rows and columns, and something costly made of them."""
+
+from __future__ import annotations
+
+import param
+import torch
+
+from explorer.optimizers.fields import decay
+from explorer.optimizers.hybrid import Hybrid
+
+
+class Kronecker(Hybrid):
+    """Base of optimizers that keep L ≈ E[GGᵀ] and R ≈ E[GᵀG] of every matrix, and refresh a function of them at times.
+
+    The refresh is decided on the host, which a captured graph cannot repeat.
+    """
+
+    capturable = False
+
+    statistics = decay(0.95, "Decay β of the row and column statistics, per step.")
+    interval = param.Integer(10, bounds=(1, 1000), doc="Steps between two refreshes of what is computed from them.")
+
+    def init_matrices(self, stacks, seed):
+        squares = {
+            name: [stack.new_zeros(*stack.shape[:2], stack.shape[axis], stack.shape[axis]) for stack in stacks]
+            for name, axis in (("left", 2), ("right", 3), ("left_side", 2), ("right_side", 3))
+        }
+        taken = torch.zeros((), dtype=torch.int64)
+        return squares | {"m": stacks, "v": [stack.clone() for stack in stacks], "taken": taken}
+
+    def step(self, state, params, gradients, epoch, train_loss, val_loss):
+        updates = super().step(state, params, gradients, epoch, train_loss, val_loss)
+        state["taken"] += 1
+        return updates

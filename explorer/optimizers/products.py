@@ -1,0 +1,71 @@
+"""Functions of matrices `[..., m, n]` by products alone, so that a whole fleet's go through at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MUON = ((3.4445, -4.7750, 2.0315),) * 5
+"""Coefficients of Muon's five quintic steps: the steepest at 0 that keep singular values near 1 (Jordan 2024)."""
+
+POLAR_EXPRESS = (
+    (8.28721201814563, -23.595886519098837, 17.300387312530933),
+    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+    (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
+    (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
+    (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
+    (1.875, -1.25, 0.375),
+)
+"""Coefficients that bring singular values from [0.001, 1] to 1 the fastest (Amsel et al.: The Polar Express, 2025)."""
+
+
+def polar(matrices: Tensor, coefficients: tuple[tuple[float, float, float], ...]) -> Tensor:
+    r"""Matrices with the same singular vectors and all singular values near 1: Newton–Schulz on the trailing two axes.
+
+    $$ X_0 = M / \lVert M\rVert_F, \qquad X \leftarrow aX + (bA + cA^2)X, \quad A = XX^\top $$
+
+    Zero stays zero.  On CUDA float32 is iterated in bfloat16, as Muon's author does.
+    """
+    wide = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
+    x = wide / torch.linalg.matrix_norm(wide, keepdim=True).clamp(min=torch.finfo(wide.dtype).tiny)
+    x = x.to(torch.bfloat16) if x.is_cuda and x.dtype == torch.float32 else x
+    for a, b, c in coefficients:
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    x = x.to(matrices.dtype)
+    return x if wide is matrices else x.mT
+
+
+def inverse_root(matrices: Tensor, root: int, ridge: float | Tensor, steps: int = 25) -> Tensor:
+    r"""$(A + \rho \operatorname{tr}(A) I)^{-1/p}$ of symmetric, positive semidefinite matrices, p = `root`.
+
+    Coupled Newton: $T = \tfrac{p+1}{p} I - \tfrac1p M$, $X \leftarrow XT$, $M \leftarrow T^p M$, until M is the
+    identity; 25 steps do for a condition of 10⁷ (the ridge ρ bounds it by 1/ρ).
+
+    Reference: Guo, Higham: A Schur–Newton Method for the Matrix pth Root and Its Inverse, 2006.
+    """
+    identity = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
+    trace = matrices.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None].clamp(min=torch.finfo(matrices.dtype).tiny)
+    scale = (root + 1) / (2 * (1 + ridge) * trace)
+    m = (matrices + ridge * trace * identity) * scale
+    x = scale ** (1 / root) * identity
+    for _ in range(steps):
+        t = ((root + 1) * identity - m) / root
+        x = x @ t
+        m = torch.linalg.matrix_power(t, root) @ m
+    return x
+
+
+def orthonormal(columns: Tensor, otherwise: Tensor) -> Tensor:
+    """Q of the QR decomposition of `columns`, R's diagonal positive; the matrix of `otherwise` where that breaks down.
+
+    By Cholesky of the Gram matrix, twice, of the columns scaled to length 1: well conditioned where they are nearly
+    orthogonal, as those of a power iteration from its last basis are.
+    """
+    q = columns / torch.linalg.vector_norm(columns, dim=-2, keepdim=True)
+    for _ in range(2):
+        upper, _ = torch.linalg.cholesky_ex(q.mT @ q, upper=True)
+        q = torch.linalg.solve_triangular(upper, q, upper=True, left=False)
+    return torch.where(q.isfinite().all(dim=-1, keepdim=True).all(dim=-2, keepdim=True), q, otherwise)

@@ -1,0 +1,90 @@
+"""SOAP: Adam in the eigenbasis of Shampoo's statistics."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from explorer.optimizers.base import power
+from explorer.optimizers.fields import decay, rate
+from explorer.optimizers.kronecker import Kronecker
+from explorer.optimizers.products import orthonormal
+
+
+class SOAP(Kronecker):
+    r"""SOAP: matrices take Adam's steps in the eigenbasis of their gradients' row and column statistics.
+
+    $$ L_t = \beta L_{t-1} + (1-\beta) G_tG_t^\top, \quad R_t = \beta R_{t-1} + (1-\beta) G_t^\top G_t, \quad
+       G' = Q_L^\top G_t Q_R, \quad m' = Q_L^\top m_t Q_R, $$
+    $$ v_t = \beta_2 v_{t-1} + (1-\beta_2) G'^2, \qquad
+       W_t = W_{t-1} - \eta\frac{\sqrt{1-\beta_2^t}}{1-\beta_1^t}\; Q_L \frac{m'}{\sqrt{v_t} + \varepsilon} Q_R^\top
+       - \eta\lambda W_{t-1} $$
+
+    The first step only measures: it fills $L$ and $R$ and takes their eigenvectors as $Q$.  Every `interval` steps,
+    after the update, $Q$ is refreshed by one power iteration and a QR decomposition, sorted by eigenvalue, $v$ with it.
+    Vectors take AdamW's steps.
+
+    State: `left` and `right`, $L$ and $R$, `left_side` and `right_side`, their $Q$, `m`, and `v` in the eigenbasis, one
+    stack `[R, L, …]` a shape; `taken`, the steps taken as known to the host; `vector_m`, `vector_v`, `t` as Adam.
+
+    Reference: Vyas et al.: SOAP: Improving and Stabilizing Shampoo using Adam, ICLR 2025.
+    """
+
+    key = "soap"
+
+    lr = rate(3e-3, "Learning rate η: as Adam's.")
+    beta1 = decay(0.95, "Adam's decay β₁ of the mean, per step.")
+    beta2 = decay(0.95, "Adam's decay β₂ of the mean square, per step.")
+
+    def matrix_rule(self, state, place, g, t):
+        left, right = state["left"][place], state["right"][place]
+        q_left, q_right = state["left_side"][place], state["right_side"][place]
+        m, v = state["m"][place], state["v"][place]
+        η, β, β1, β2, ε = self.symbols("lr", "statistics", "beta1", "beta2", "eps", like=g)
+        first = state["taken"] == 0
+
+        update = torch.zeros_like(g)
+        if not first:
+            m.lerp_(g, 1 - β1)
+            v.lerp_((q_left.mT @ g @ q_right).square_(), 1 - β2)
+            rotated = (q_left.mT @ m @ q_right).div_(v.sqrt().add_(ε))
+            scale = η * (1 - power(β2, t - 1, like=g)).sqrt() / (1 - power(β1, t - 1, like=g))
+            update = (q_left @ rotated @ q_right.mT).mul_(-scale)
+
+        left.lerp_(g @ g.mT, 1 - β)
+        right.lerp_(g.mT @ g, 1 - β)
+        if first:
+            q_left.copy_(eigenbasis(left))
+            q_right.copy_(eigenbasis(right))
+        elif state["taken"] % self.interval == 0:
+            rows, columns = refresh(left, q_left), refresh(right, q_right)
+            v.copy_(v.gather(2, rows[:, :, :, None].expand_as(v)).gather(3, columns[:, :, None].expand_as(v)))
+        return update
+
+
+def ridge(statistic: Tensor) -> Tensor:
+    """What is added to the eigenvalues, far above rounding and far below what matters: `[R, L, 1, 1]`."""
+    return 1e-5 * statistic.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+
+
+def eigenbasis(statistic: Tensor) -> Tensor:
+    """Eigenvectors of `statistic [R, L, n, n]`, the largest first.
+
+    One batch leaves many directions without a gradient; a graded ridge tells these apart, so that the basis does not
+    hang on rounding.
+    """
+    size = statistic.shape[-1]
+    grades = torch.linspace(1, 0, size, dtype=statistic.dtype, device=statistic.device)
+    return torch.linalg.eigh(statistic + ridge(statistic) * grades.diag()).eigenvectors.flip(-1)
+
+
+def refresh(statistic: Tensor, basis: Tensor) -> Tensor:
+    """One power iteration of `basis [R, L, n, n]` in place, sorted by eigenvalue; returns the order `[R, L, n]`.
+
+    The ridge keeps directions that no gradient had where they were.
+    """
+    turned = statistic @ basis + ridge(statistic) * basis
+    order = (basis * turned).sum(dim=-2).argsort(dim=-1, descending=True)
+    sort = order[:, :, None, :].expand_as(basis)
+    basis.copy_(orthonormal(turned.gather(3, sort), otherwise=basis.gather(3, sort)))
+    return order

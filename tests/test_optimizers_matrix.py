@@ -1,0 +1,180 @@
+"""Optimizers of matrices: their linear algebra by its properties, their steps against literal transcriptions."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import optimizer_literals as literal
+import pytest
+import pytorch_optimizer
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optimizer_harness import (
+    HIDDEN,
+    MATRICES,
+    SLOTS,
+    TRAINED,
+    agree,
+    bind,
+    drive,
+    literal_run,
+    per_run,
+    start,
+    torch_run,
+)
+from reference import hashed_bits
+
+from explorer import optimizers
+from explorer.base.random import Stream
+from explorer.optimizers.products import MUON, POLAR_EXPRESS, inverse_root, orthonormal, polar
+
+STEPS = 60
+ADAMW = {"weight_decay": [0.0, 0.1, 0.3], "beta1": [0.9, 0.8, 0.5], "beta2": [0.999, 0.99, 0.9],
+         "eps": [1e-8, 1e-3, 1e-6]}  # fmt: skip
+MUONS = {"lr": [2e-2, 5e-3, 0.1], "momentum": [0.95, 0.5, 0.0], "vector_lr": [1e-3, 1e-2, 3e-2]} | ADAMW
+SIDES = {"lr": [1e-3, 1e-2, 3e-2], "statistics": [0.95, 0.8, 0.5]} | ADAMW
+
+
+def with_singular_values(values, rows, columns, seed):
+    generator = torch.Generator().manual_seed(seed)
+    u, _ = torch.linalg.qr(torch.randn(rows, len(values), generator=generator, dtype=torch.float64))
+    v, _ = torch.linalg.qr(torch.randn(columns, len(values), generator=generator, dtype=torch.float64))
+    return u, v, u @ torch.diag(values) @ v.T
+
+
+SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(0, 10**6))
+
+
+@settings(max_examples=50, deadline=None)
+@given(SHAPES, st.floats(1e-30, 1e30))
+def test_newton_schulz_brings_singular_values_near_one(shape, scale):
+    rows, columns, seed = shape
+    values = torch.logspace(0, -1.5, min(rows, columns), dtype=torch.float64)
+    _, _, matrix = with_singular_values(values, rows, columns, seed)
+    found = torch.linalg.svdvals(polar((scale * matrix)[None, None], MUON)[0, 0])
+    assert found.min() >= 0.7 - 0.02
+    assert found.max() <= 1.2
+
+
+@settings(max_examples=50, deadline=None)
+@given(SHAPES)
+def test_polar_express_gives_the_polar_factor(shape):
+    rows, columns, seed = shape
+    values = torch.logspace(0, -2, min(rows, columns), dtype=torch.float64)
+    u, v, matrix = with_singular_values(values, rows, columns, seed)
+    factor = polar(matrix, POLAR_EXPRESS)
+    torch.testing.assert_close(factor, u @ v.T, rtol=0, atol=1e-5)
+    torch.testing.assert_close((factor * matrix).sum(), values.sum(), rtol=1e-6, atol=0)  # the nuclear norm
+    torch.testing.assert_close(factor.T @ matrix, matrix.T @ factor, rtol=0, atol=1e-5)  # H is symmetric
+
+
+def test_zero_matrices_stay_zero():
+    zero = torch.zeros(2, 3, 4, 5)
+    for coefficients in (MUON, POLAR_EXPRESS):
+        assert not polar(zero, coefficients).any()
+    assert inverse_root(torch.zeros(2, 4, 4), 4, 1e-6).isfinite().all()
+
+
+@pytest.mark.parametrize("ridge", [1e-6, 1e-3])
+def test_inverse_root_agrees_with_eigenvectors(ridge):
+    generator = torch.Generator().manual_seed(0)
+    thin = torch.randn(3, 2, 16, 5, generator=generator, dtype=torch.float64)  # rank 5: the ridge alone bounds the rest
+    matrices = thin @ thin.mT * torch.tensor([1e-8, 1.0, 1e8])[:, None, None, None]
+    found = inverse_root(matrices, 4, ridge)
+    for matrix, root in zip(matrices.flatten(0, 1), found.flatten(0, 1), strict=True):
+        expected = literal.root_by_eigenvectors(matrix, ridge)
+        torch.testing.assert_close(root, expected, rtol=1e-8, atol=1e-9 * float(expected.abs().max()))
+
+
+def test_orthonormal_is_qr_and_keeps_the_old_where_it_breaks_down():
+    generator = torch.Generator().manual_seed(0)
+    columns = torch.randn(4, 8, 8, generator=generator, dtype=torch.float64) * torch.logspace(0, -12, 8)
+    columns[3, :, 5] = 0
+    old = torch.eye(8, dtype=torch.float64).expand(4, 8, 8)
+    found = orthonormal(columns, otherwise=old)
+    q, r = torch.linalg.qr(columns[:3])
+    torch.testing.assert_close(found[:3], q * r.diagonal(dim1=-2, dim2=-1).sign()[:, None], rtol=0, atol=1e-10)
+    assert torch.equal(found[3], old[3])
+
+
+def drawn(run, i, t, keep):
+    """Whether Drop-Muon draws matrix `i` in step `t`, from the random bits alone."""
+    bits = hashed_bits(run, Stream.OPTIMIZER, (t - 1) * len(HIDDEN) + HIDDEN.index(i))
+    return (bits >> 11) * 2.0**-53 < keep
+
+
+LITERAL = {
+    "muon": (literal.muon, HIDDEN, MUONS, {}),
+    "muon without nesterov": (partial(literal.muon, nesterov=False), HIDDEN, MUONS, {"nesterov": False}),
+    "polargrad": (literal.polargrad, HIDDEN, MUONS | {"lr": [1e-3, 1e-2, 3e-2]}, {}),
+    "shampoo": (partial(literal.shampoo, interval=7), MATRICES, SIDES | {"ridge": [1e-6, 1e-4, 1e-2]}, {"interval": 7}),
+    "soap": (partial(literal.soap, interval=7), MATRICES, SIDES, {"interval": 7}),
+}
+
+
+@pytest.mark.parametrize("entry", LITERAL)
+def test_agrees_with_a_literal_transcription(entry):
+    transcription, matrices, columns, switches = LITERAL[entry]
+    references = [
+        literal_run(partial(transcription, matrices=matrices), run, STEPS, **values)
+        for run, values in enumerate(per_run(columns))
+    ]
+    tolerance = 1e-4 if entry == "polargrad" else 1e-10  # eight polynomial steps against an SVD
+    agree(optimizers.create(entry.split()[0], **switches), references, columns, STEPS, rtol=tolerance)
+
+
+def test_drop_muon_is_muon_on_the_layers_drawn():
+    columns = MUONS | {"keep": [0.5, 0.2, 1.0]}
+    references = []
+    for run, values in enumerate(per_run(columns)):
+        keep = values.pop("keep")
+        choose = partial(drawn, run, keep=keep)
+        references.append(literal_run(partial(literal.muon, matrices=HIDDEN, drawn=choose), run, STEPS, **values))
+    agree(optimizers.create("drop_muon"), references, columns, STEPS)
+    share = torch.tensor([[[drawn(run, i, t, 0.3) for i in HIDDEN] for t in range(1, 401)] for run in range(3)])
+    assert ((share.double().mean(1) - 0.3).abs() < 0.1).all()
+
+
+class Pair:
+    """Two torch optimizers as one: the library's for matrices, AdamW for the rest."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+        self.state = {}
+
+    def step(self):
+        for part in self.parts:
+            part.step()
+
+
+def test_muon_agrees_with_torch_up_to_its_bfloat16():
+    def make(model):
+        hidden = [model[i] for i in HIDDEN]
+        rest = [p for i, p in enumerate(model) if i not in HIDDEN]
+        return Pair(torch.optim.Muon(hidden, lr=2e-2, weight_decay=0), torch.optim.AdamW(rest, lr=1e-3, weight_decay=0))
+
+    bound = bind(optimizers.create("muon"), 1, lr=[2e-2], momentum=[0.95], vector_lr=[1e-3], weight_decay=[0.0],
+                 beta1=[0.9], beta2=[0.999], eps=[1e-8])  # fmt: skip
+    *_, (params, _) = drive(bound, start(1), 50)
+    *_, (model, _) = torch_run(make, 0, 50)
+    for index, expected in zip(TRAINED, model, strict=True):
+        torch.testing.assert_close(params[index][0], expected, rtol=0, atol=0.05)
+    assert (params[TRAINED[HIDDEN[0]]][0] - start(1)[TRAINED[HIDDEN[0]]][0]).abs().max() > 0.2
+
+
+def test_soap_agrees_with_the_library_up_to_its_float32_basis():
+    square = [place for place in MATRICES if SLOTS[TRAINED[place]].shape == (4, 4)]  # full rank from the first step on
+
+    def make(model):
+        return pytorch_optimizer.SOAP(
+            [model[place] for place in square], lr=1e-2, betas=(0.9, 0.99), shampoo_beta=0.95, weight_decay=0,
+            precondition_frequency=10, eps=1e-8,
+        )  # fmt: skip
+
+    bound = bind(optimizers.create("soap"), 1, lr=[1e-2], statistics=[0.95], weight_decay=[0.0], beta1=[0.9],
+                 beta2=[0.99], eps=[1e-8])  # fmt: skip
+    assert len(square) == 2
+    for (params, _), (model, _) in zip(drive(bound, start(1), 50), torch_run(make, 0, 50), strict=True):
+        for place in square:
+            torch.testing.assert_close(params[TRAINED[place]][0], model[place], rtol=1e-3, atol=1e-4)
