@@ -1,18 +1,17 @@
 """Optimizer Explorer: see why one neural-network optimizer beats another."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING, Any
 
 # torch's CPU threads spin while they wait; beside any other busy process that costs nine tenths of the speed (measured:
 # 4.7 against 36.8 epochs a second on two cores).  Read once, when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
-from explorer import optimizers
-from explorer.challenge import Challenge
-from explorer.training import Result, train
+from explorer import optimizers  # noqa: E402
+from explorer.challenge import Challenge  # noqa: E402
+from explorer.training import Result, train  # noqa: E402
 
 if TYPE_CHECKING:
     from explorer.app import Explorer
