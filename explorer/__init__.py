@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 # 4.7 against 36.8 epochs a second on two cores).  Read once, when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from explorer import optimizers  # noqa: E402
-from explorer.challenge import Challenge  # noqa: E402
-from explorer.training import Result, train  # noqa: E402
+from explorer import optimizers
+from explorer.challenge import Challenge
+from explorer.training import Result, train
 
 if TYPE_CHECKING:
     from explorer.app import Explorer

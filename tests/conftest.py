@@ -3,14 +3,15 @@
 import os
 
 import pytest
-import torch
+
+from explorer.training import devices  # before anything imports torch, whose threads it tells how to wait
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 
 def pytest_collection_modifyitems(config, items):
     """Leave GPU tests out where there is no CUDA: they are deselected, which is not a skip."""
-    if torch.cuda.is_available():
+    if "cuda" in devices.choices():
         return
     left_out = [item for item in items if item.get_closest_marker("gpu")]
     if left_out:

@@ -15,22 +15,8 @@ from explorer.records import Snapshot
 
 SMALL = ex.Challenge.preset("tig", num_hidden_layers=3, width=16, train_size=200, patience=4)
 COLUMNS = [
-    "status",
-    "epochs",
-    "best_epoch",
-    "train_loss",
-    "val_loss",
-    "test_loss",
-    "threshold",
-    "noise_mse",
-    "alpha",
-    "passed",
-    "quality",
-    "kernel_floor",
-    "feature_floor",
-    "readout_floor",
-    "seconds",
-    "message",
+    *["status", "epochs", "best_epoch", "train_loss", "val_loss", "test_loss", "threshold", "noise_mse", "alpha"],
+    *["passed", "quality", "kernel_floor", "feature_floor", "readout_floor", "seconds", "message"],
 ]
 
 

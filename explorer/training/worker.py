@@ -230,7 +230,10 @@ class Worker:
 
     def _tune(self, hyperparameters: dict[str, float]) -> None:
         if self._job is not None:
-            self._job.fleet.tune(**hyperparameters)
+            try:
+                self._job.fleet.tune(**hyperparameters)
+            except ValueError as error:
+                self._report(self._job, str(error))
 
     def _stop(self) -> None:
         if self._job is not None and self._job.phase in (Phase.RUNNING, Phase.PAUSED):
@@ -245,8 +248,8 @@ class Worker:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _report(self, job: _Job) -> None:
-        snapshot = job.fleet.snapshot(job.generation, job.phase)
+    def _report(self, job: _Job, message: str = "") -> None:
+        snapshot = job.fleet.snapshot(job.generation, job.phase, message)
         if snapshot.finished and job.phase in (Phase.RUNNING, Phase.PAUSED):
             job.phase = Phase.FINISHED
             snapshot = replace(snapshot, phase=job.phase)
@@ -254,13 +257,16 @@ class Worker:
         self._records.put(snapshot)
 
     def _fail(self, error: Exception) -> None:
-        """An exception ends the fleet in hand and nothing else."""
-        log.exception("A fleet failed.")
-        job, self._job = self._job, None
+        """An exception ends what is in hand and nothing else."""
+        log.exception("The worker gave up what it had in hand.")
+        job, survey = self._job, self._survey
+        self._job = self._survey = None
+        message = sentence(error)
+        held = job or (survey and survey.instances)
+        if held:
+            self._records.put(Fault(held.generation, message, traceback.format_exc()))
         if job is None:
             return
-        message = sentence(error)
-        self._records.put(Fault(job.generation, message, traceback.format_exc()))
         try:
             job.fleet.stop(Status.FAILED)
             self._records.put(job.fleet.snapshot(job.generation, Phase.FAILED, message))
