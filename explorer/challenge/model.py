@@ -2,11 +2,14 @@
 
 A hidden layer is Linear → ReLU → BatchNorm; the last layer is Linear alone.  R runs go through one batched product a
 layer.  Gradients are written by hand, so nothing is recorded and nothing allocated that autograd would need.
+`StackedMLP` runs everywhere; `explorer.challenge.fused` does the same in fewer, larger kernels on a CUDA device.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import prod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,7 +29,7 @@ def layout(challenge: Challenge) -> Layout:
     widths = [challenge.input_dims, *[challenge.width] * hidden, challenge.output_dims]
     frozen_from = hidden + 1 - challenge.frozen_layers
     slots = []
-    for index, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for index, (fan_in, fan_out) in enumerate(pairwise(widths)):
         trainable = index < frozen_from
         slots.append(Slot(f"linears.{index}.weight", (fan_out, fan_in), trainable))
         slots.append(Slot(f"linears.{index}.bias", (fan_out,), trainable))
@@ -59,94 +62,145 @@ def initialize(challenge: Challenge, params: Tensors, seeds: Tensor) -> None:
             tensor.fill_(1)
 
 
-class StackedMLP:
-    """Forward and backward of R networks at once on plain torch operations.
+class _Room:
+    """One hidden layer's place for a batch: `[B, R, width]`, so that one batch norm over R·width columns serves all.
+
+    columns: the same as `[B, R·width]`.  runs: the same as `[R, B, width]`, as products want it.
+    """
+
+    def __init__(self, whole: Tensor) -> None:
+        self.whole, self.columns, self.runs = whole, whole.flatten(1), whole.transpose(0, 1)
+
+
+class Network:
+    """What every way to compute the R networks shares: where tensors lie, and the forward pass with running statistics.
 
     Inputs are `[R, B, D]`, targets `[R, B, O]`; `gradients` has the parameters' layout, zero in frozen slots.
     """
+
+    activations: ClassVar[int]
+    """How many `[R, B, width]` a hidden layer keeps for its backward."""
 
     def __init__(self, challenge: Challenge, runs: int, device: torch.device, dtype: torch.dtype) -> None:
         self.challenge = challenge
         self.hidden = challenge.num_hidden_layers
         self.layout = layout(challenge)
         self.gradients = self.layout.zeros(runs, device, dtype)
-        self._index = {slot.name: index for index, slot in enumerate(self.layout.slots)}
+        self.largest_batch = max(end - start for start, end in challenge.batches())
+        # A layout ends with the running statistics, layer by layer.
+        self._first_statistic = min(self.layout.offsets[slot.name] for slot in self.layout.slots if slot.statistic)
+
+    @classmethod
+    def room(cls, challenge: Challenge) -> int:
+        """Elements of working memory a run, besides parameters and gradients."""
+        batch, heldout = min(challenge.batch_size, challenge.train_size), challenge.val_size + challenge.test_size
+        return (cls.activations * (challenge.num_hidden_layers + 1) * batch + 3 * heldout) * challenge.width
 
     def train_batch(self, params: Tensors, x: Tensor, y: Tensor, statistics: Tensors | None) -> Tensor:
         """Fill `gradients` for one batch; return each run's summed squared error `[R]`.
 
         statistics: the tensors whose running statistics take in this batch, or None to leave them.
         """
-        kept: list[tuple[Tensor, Tensor, Tensor]] = []  # of each hidden layer: its input, ReLU output, 1/deviation
-        normalized: list[Tensor] = []
-        h = x
-        for layer in range(self.hidden):
-            weight, bias = self._linear(params, layer)
-            gamma, beta, *_ = self._norm(params, layer)
-            a = torch.baddbmm(bias[:, None], h, weight.mT).relu_()
-            variance, mean = torch.var_mean(a, dim=1, correction=0)
-            if statistics is not None:
-                self._track(statistics, layer, mean, variance, a.shape[1])
-            rstd = variance.add_(EPS).rsqrt_()
-            xhat = (a - mean[:, None]).mul_(rstd[:, None])
-            kept.append((h, a, rstd))
-            normalized.append(xhat)
-            h = torch.addcmul(beta[:, None], xhat, gamma[:, None])
-        weight, bias = self._linear(params, self.hidden)
-        error = torch.baddbmm(bias[:, None], h, weight.mT).sub_(y)
-        squared = error.square().sum(dim=(1, 2))
-
-        mean_scale = 1 / (error.shape[1] * error.shape[2]) if self.challenge.gradient_reduction == "mean" else 1.0
-        delta = error.mul_(2 * mean_scale)
-        self._linear_gradients(self.hidden, delta, h)
-        for layer in reversed(range(self.hidden)):
-            below, a, rstd = kept[layer]
-            xhat = normalized[layer]
-            gamma, *_ = self._norm(params, layer)
-            dh = torch.bmm(delta, weight)
-            dgamma, dbeta = torch.linalg.vecdot(dh, xhat, dim=1), dh.sum(dim=1)
-            if self._trainable(f"norms.{layer}.weight"):
-                self._gradient(f"norms.{layer}.weight").copy_(dgamma)
-                self._gradient(f"norms.{layer}.bias").copy_(dbeta)
-            size = dh.shape[1]
-            delta = dh.sub_((dbeta / size)[:, None]).sub_(xhat.mul_((dgamma / size)[:, None]))
-            delta.mul_((gamma * rstd)[:, None]).mul_(a > 0)
-            self._linear_gradients(layer, delta, below)
-            weight, _ = self._linear(params, layer)
-        return squared
+        raise NotImplementedError
 
     def evaluate(self, params: Tensors, x: Tensor) -> Tensor:
         """Outputs `[R, B, O]` with the running statistics in place of the batch's."""
         h = x
         for layer in range(self.hidden):
-            weight, bias = self._linear(params, layer)
+            a = self._linear(params, layer, h).relu_()
             gamma, beta, mean, variance = self._norm(params, layer)
-            scale = gamma * (variance + EPS).rsqrt()
-            shift = beta - mean * scale
-            a = torch.baddbmm(bias[:, None], h, weight.mT).relu_()
-            h = torch.addcmul(shift[:, None], a, scale[:, None])
-        weight, bias = self._linear(params, self.hidden)
-        return torch.baddbmm(bias[:, None], h, weight.mT)
+            normalized, *_ = torch.native_batch_norm(a.flatten(1), gamma, beta, mean, variance, False, 0.0, EPS)
+            h = normalized.view_as(a).transpose(0, 1)
+        return self._linear(params, self.hidden, h).transpose(0, 1)
 
-    def _track(self, statistics: Tensors, layer: int, mean: Tensor, variance: Tensor, size: int) -> None:
-        _, _, running_mean, running_var = self._norm(statistics, layer)
-        running_mean.lerp_(mean, MOMENTUM)
-        running_var.lerp_(variance * (size / (size - 1)), MOMENTUM)
+    def losses(self, params: Tensors, x: Tensor, y: Tensor, val_size: int) -> Tensor:
+        """Mean squared errors `[2, R]` of the first `val_size` samples and of the rest, with the running statistics."""
+        squares = self.evaluate(params, x).sub_(y).square_()
+        return torch.stack([part.mean(dim=(1, 2)) for part in (squares[:, :val_size], squares[:, val_size:])])
+
+    def _linear(self, params: Tensors, layer: int, h: Tensor, out: _Room | None = None) -> Tensor:
+        """h `[R, B, D]` → `[B, R, D']`."""
+        weight, bias = params[2 * layer], params[2 * layer + 1]
+        if out is None:
+            out = _Room(h.new_empty(h.shape[1], h.shape[0], weight.shape[1]))
+        # Not `baddbmm`, which fills its result with the bias first and is slower by half.
+        torch.bmm(h, weight.mT, out=out.runs)
+        return out.whole.add_(bias)
+
+    def _norm(self, params: Tensors, layer: int) -> list[Tensor]:
+        """The four tensors of a batch norm, each `[R·width]` (copies where R > 1)."""
+        start = 2 * (self.hidden + 1) + len(BATCH_NORM) * layer
+        return [tensor.reshape(-1) for tensor in params[start : start + len(BATCH_NORM)]]
+
+    def _delta_scale(self, x: Tensor) -> float:
+        """What the error is multiplied with to be the gradient of the loss by the outputs."""
+        mean = self.challenge.gradient_reduction == "mean"
+        return 2 / (x.shape[1] * self.challenge.output_dims) if mean else 2.0
+
+
+class StackedMLP(Network):
+    """Forward and backward on plain torch operations: right on every device and in every precision."""
+
+    activations = 2
+
+    def __init__(self, challenge: Challenge, runs: int, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__(challenge, runs, device, dtype)
+        slots = zip(self.layout.slots, self.gradients, strict=True)
+        self._trained = {slot.name: gradient for slot, gradient in slots if slot.trainable}
+        # Of every hidden layer, mean and unbiased variance of the batch, and mean and one over the deviation.
+        self._seen = torch.zeros(self.hidden, 2, runs, challenge.width, device=device, dtype=dtype)
+        self._spread = torch.zeros_like(self._seen)
+        room = (self.largest_batch, runs, challenge.width)
+        buffers = torch.empty(2 * self.hidden + 2, *room, device=device, dtype=dtype)
+        # Views are made once: at R = 1 on a CPU making them anew would take a fifth of the time.
+        self._rooms = {
+            size: [_Room(buffer[:size]) for buffer in buffers]
+            for size in {end - start for start, end in challenge.batches()}
+        }
+
+    def train_batch(self, params: Tensors, x: Tensor, y: Tensor, statistics: Tensors | None) -> Tensor:
+        size = x.shape[1]
+        *rooms, behind, below = self._rooms[size]
+        relu, normalized = rooms[: self.hidden], rooms[self.hidden :]
+        inputs = [x, *(room.runs for room in normalized)]
+        seen, spread = (of.flatten(2).unbind() for of in (self._seen, self._spread))
+        for layer in range(self.hidden):
+            a = relu[layer]
+            self._linear(params, layer, inputs[layer], a).relu_()
+            gamma, beta, *_ = self._norm(params, layer)
+            # With momentum 1 the statistics that this tracks are the batch's own.
+            torch.ops.aten.native_batch_norm.out(
+                a.columns, gamma, beta, *seen[layer], True, 1.0, EPS,
+                out=normalized[layer].columns, save_mean=spread[layer][0], save_invstd=spread[layer][1],
+            )  # fmt: skip
+        if statistics is not None:
+            self._track(statistics)
+        error = self._linear(params, self.hidden, inputs[-1]).transpose(0, 1).sub_(y)
+        squared = error.square().sum(dim=(1, 2))
+
+        delta = error.mul_(self._delta_scale(x))
+        self._linear_gradients(self.hidden, delta, inputs[-1])
+        for layer in reversed(range(self.hidden)):
+            torch.bmm(delta, params[2 * (layer + 1)], out=behind.runs)
+            gamma, *_ = self._norm(params, layer)
+            through, dgamma, dbeta = torch.ops.aten.native_batch_norm_backward(
+                behind.columns, relu[layer].columns, gamma, None, None, *spread[layer], True, EPS, [True, True, True]
+            )
+            for kind, gradient in (("weight", dgamma), ("bias", dbeta)):
+                if (slot := self._trained.get(f"norms.{layer}.{kind}")) is not None:
+                    slot.copy_(gradient.view_as(slot))
+            torch.ops.aten.threshold_backward.grad_input(through, relu[layer].columns, 0, grad_input=below.columns)
+            delta = below.runs
+            self._linear_gradients(layer, delta, inputs[layer])
+        return squared
 
     def _linear_gradients(self, layer: int, delta: Tensor, below: Tensor) -> None:
-        if self._trainable(f"linears.{layer}.weight"):
-            torch.bmm(delta.mT, below, out=self._gradient(f"linears.{layer}.weight"))
-            torch.sum(delta, dim=1, out=self._gradient(f"linears.{layer}.bias"))
+        if (slot := self._trained.get(f"linears.{layer}.weight")) is not None:
+            torch.bmm(delta.mT, below, out=slot)
+            torch.sum(delta, dim=1, out=self._trained[f"linears.{layer}.bias"])
 
-    def _linear(self, tensors: Tensors, layer: int) -> tuple[Tensor, Tensor]:
-        return tensors[2 * layer], tensors[2 * layer + 1]
-
-    def _norm(self, tensors: Tensors, layer: int) -> tuple[Tensor, ...]:
-        start = 2 * (self.hidden + 1) + 4 * layer
-        return tuple(tensors[start : start + 4])
-
-    def _trainable(self, name: str) -> bool:
-        return self.layout.slots[self._index[name]].trainable
-
-    def _gradient(self, name: str) -> Tensor:
-        return self.gradients[self._index[name]]
+    def _track(self, statistics: Tensors) -> None:
+        """Move the running statistics towards the batch's."""
+        hidden, kinds, _, width = self._seen.shape
+        running = statistics.buffer[:, self._first_statistic :].unflatten(1, (hidden, kinds, -1))[..., :width]
+        running.lerp_(self._seen.permute(2, 0, 1, 3), MOMENTUM)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -32,6 +34,21 @@ def precision(name: str) -> torch.dtype:
         return PRECISIONS[name]
     except KeyError:
         raise ValueError(f"precision = {name!r} is not known: it must be one of {', '.join(PRECISIONS)}.") from None
+
+
+@contextmanager
+def products(name: str) -> Iterator[None]:
+    """Let torch multiply float32 matrices on a CUDA device in the precision `name`, in here alone.
+
+    The switch is the process's: other threads' products in that moment take it, too.
+    """
+    switch = torch.backends.cuda.matmul
+    before = switch.fp32_precision
+    switch.fp32_precision = "tf32" if name == "tf32" else "ieee"
+    try:
+        yield
+    finally:
+        switch.fp32_precision = before
 
 
 def describe(device: torch.device) -> str:

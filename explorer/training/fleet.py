@@ -1,9 +1,14 @@
-"""The fixed training loop, for R runs at once.  No threads, no user interface, no host synchronisation in an epoch."""
+"""The fixed training loop, for R runs at once.  No threads, no user interface, no host synchronisation in an epoch.
+
+On a CUDA device an epoch is one CUDA graph, captured from the very code that runs elsewhere; an optimizer that cannot
+be captured runs uncaptured, and `Fleet.captured` says so.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
 from numbers import Integral
 
 import numpy as np
@@ -13,11 +18,12 @@ from torch import Tensor
 from explorer.base.random import Stream, permutations
 from explorer.base.tensors import Tensors
 from explorer.challenge.data import Dataset
-from explorer.challenge.model import StackedMLP, initialize
+from explorer.challenge.model import Network, StackedMLP, initialize
 from explorer.challenge.settings import Challenge
 from explorer.optimizers.base import Optimizer
 from explorer.records.records import Phase, Run, Snapshot, Status
-from explorer.training import devices
+from explorer.training import devices, memory
+from explorer.training.graph import Leash, capture, tensors_of
 
 DIVERGED_ABOVE = 1e8
 """A loss above this (targets are of order one) counts as divergence, as NaN and infinity do."""
@@ -32,6 +38,9 @@ class Fleet:
     Epoch by epoch: shuffle, for every batch `query_at_params`, forward, backward, `step`; then validation and test
     loss, divergence, best-validation snapshot and early stopping, decided per run on the device.  Runs that have ended
     keep their place; what they would do afterwards is not recorded.
+
+    precision: float32; tf32, whose products on a CUDA device keep 11 bits of each factor and are faster; float64.
+    `ValueError` names a setting that is not allowed, and says how many runs would fit a device that is too small.
     """
 
     def __init__(
@@ -47,7 +56,11 @@ class Fleet:
         self.optimizer = optimizer
         self.seeds = check_seeds(seeds)
         self.runs = tuple(Run(seed, values) for values in optimizer.grid() for seed in self.seeds)
-        self.device, self.dtype = devices.resolve(device), devices.precision(precision)
+        self.device, self.dtype, self.precision = devices.resolve(device), devices.precision(precision), precision
+        network, make = _network(self.challenge, self.device, precision)
+        if self.device.type == "cuda":
+            needed = memory.bytes_a_run(self.challenge, optimizer, network, self.dtype)
+            memory.check(needed, len(self.runs), self.device)
         self.datasets: dict[int, Dataset] = {seed: self.challenge.dataset(seed) for seed in self.seeds}
         self.seconds = 0.0
         self.epoch = 0
@@ -61,7 +74,7 @@ class Fleet:
         self._train_inputs, self._heldout_inputs = self._tensor(inputs).split([train, inputs.shape[1] - train], 1)
         self._train_targets, self._heldout_targets = self._tensor(targets).split([train, inputs.shape[1] - train], 1)
 
-        self.model = StackedMLP(self.challenge, count, self.device, self.dtype)
+        self.model = make(count)
         self.params = self.model.layout.zeros(count, self.device, self.dtype)
         initialize(self.challenge, self.params, self._seed)
         self.best = self.params.clone()
@@ -79,24 +92,52 @@ class Fleet:
         # What the device knows of every run; the host reads it in `snapshot` alone.
         self._now = torch.zeros((), dtype=torch.int64, device=self.device)
         self._losses = torch.full((3, count), torch.nan, device=self.device, dtype=self.dtype)
-        self._history = torch.full((3, count, self.challenge.max_epochs), torch.nan, device=self.device, dtype=self.dtype)
+        self._history = self._losses[:, :, None].repeat(1, 1, self.challenge.max_epochs)
         self._status = torch.zeros(count, dtype=torch.int64, device=self.device)
         self._epochs = torch.zeros(count, dtype=torch.int64, device=self.device)
         self._best_epoch = torch.zeros(count, dtype=torch.int64, device=self.device)
         self._best_val = torch.full((count,), torch.inf, device=self.device, dtype=self.dtype)
 
+        self.captured = self.device.type == "cuda" and optimizer.capturable
+        """Whether an epoch is launched as one CUDA graph."""
+        self._launch: Callable[[], None] | None = None
+        self._leash = Leash() if self.device.type == "cuda" else None
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the next epoch starts at once, without `prepare`."""
+        return self._launch is not None or not self.captured
+
+    def prepare(self) -> None:
+        """Compile kernels and capture an epoch, where epochs are captured; takes a second or more, changes nothing."""
+        if self.prepared:
+            return
+        batches = self.challenge.batches()
+        with devices.products(self.precision):
+            kept = (self.params, self.best, self.state, self._now, self._losses, self._history)
+            ends = (self._status, self._epochs, self._best_epoch, self._best_val)
+            self._launch = capture(
+                lambda: self._train(batches), lambda: self._train(batches[-2:]), tensors_of((kept, ends))
+            )
+
     def advance(self, interrupted: Callable[[], bool] = lambda: False) -> bool:
-        """Train one epoch; False if `interrupted()` became true between two batches, and the epoch was given up."""
+        """Train one epoch; False if `interrupted()` became true between two batches, and the epoch was given up.
+
+        A CUDA device may still be at work when this returns; a captured epoch is not given up once it is launched.
+        """
         began = time.perf_counter()
         try:
-            order = permutations(self._seed, Stream.ORDER, self._now.expand(len(self.runs)), self.challenge.train_size)
-            inputs, targets = _take(self._train_inputs, order), _take(self._train_targets, order)
-            squared = torch.zeros(len(self.runs), device=self.device, dtype=self.dtype)
-            for start, end in self.challenge.batches():
+            self.prepare()
+            if self._launch is not None:
                 if interrupted():
                     return False
-                squared += self._batch(inputs[:, start:end], targets[:, start:end])
-            self._judge(squared / targets[0].numel())
+                self._launch()
+            else:
+                with devices.products(self.precision):
+                    if not self._train(self.challenge.batches(), interrupted):
+                        return False
+            if self._leash is not None:
+                self._leash.launched()
             self.epoch += 1
             return True
         finally:
@@ -135,9 +176,21 @@ class Fleet:
             epochs,
             best_epoch,
             self.seconds,
-            devices.describe(self.device),
+            devices.describe(self.device) + ("" if self.captured or self.device.type == "cpu" else ", uncaptured"),
             message,
         )
+
+    def _train(self, batches: Sequence[tuple[int, int]], interrupted: Callable[[], bool] = lambda: False) -> bool:
+        """One epoch over `batches`; False if it was given up."""
+        order = permutations(self._seed, Stream.ORDER, self._now.expand(len(self.runs)), self.challenge.train_size)
+        inputs, targets = _take(self._train_inputs, order), _take(self._train_targets, order)
+        squared = []
+        for start, end in batches:
+            if interrupted():
+                return False
+            squared.append(self._batch(inputs[:, start:end], targets[:, start:end]))
+        self._judge(torch.stack(squared).sum(dim=0) / targets[0].numel())
+        return True
 
     def _batch(self, x: Tensor, y: Tensor) -> Tensor:
         """One proposal, forward, backward and update; each run's summed squared error `[R]`."""
@@ -168,10 +221,9 @@ class Fleet:
 
     def _judge(self, train_loss: Tensor) -> None:
         """Evaluate; then decide for every run whether this epoch is its best, and whether it is its last."""
-        outputs = self.model.evaluate(self.params, self._heldout_inputs)
-        squared = outputs.sub_(self._heldout_targets).square_()
-        val, test = squared.split([self.challenge.val_size, self.challenge.test_size], dim=1)
-        self._losses.copy_(torch.stack([train_loss, val.mean(dim=(1, 2)), test.mean(dim=(1, 2))]))
+        self._losses[0] = train_loss
+        val_size = self.challenge.val_size
+        self._losses[1:] = self.model.losses(self.params, self._heldout_inputs, self._heldout_targets, val_size)
         going = self._status == _CODE[Status.RUNNING]
         recorded = self._losses.masked_fill(~(going & self._losses.isfinite()), torch.nan)
         self._history.index_copy_(2, self._now[None], recorded[:, :, None])
@@ -196,13 +248,25 @@ class Fleet:
 
 def check_seeds(seeds: int | Iterable[int]) -> list[int]:
     """Seeds as a list of plain ints; `ValueError` if there is none or one is not an integer from 0 to 2⁶² − 1."""
-    listed = [seeds] if isinstance(seeds, Integral) else list(seeds)
+    listed = list(seeds) if isinstance(seeds, Iterable) else [seeds]
     if not listed:
         raise ValueError("seeds = [] is not allowed: a fleet needs at least one seed.")
     for seed in listed:
-        if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed < 2**62:
+        if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= int(seed) < 2**62:
             raise ValueError(f"seeds holds {seed!r}, which is not allowed: each must be an integer from 0 to 2^62 - 1.")
     return [int(seed) for seed in listed]
+
+
+def _network(
+    challenge: Challenge, device: torch.device, precision: str
+) -> tuple[type[Network], Callable[[int], Network]]:
+    """How to compute the networks here: their class, and what makes one for a number of runs."""
+    if device.type == "cuda" and find_spec("triton") is not None:
+        from explorer.challenge.fused import FusedMLP, supports
+
+        if supports(challenge, device, precision):
+            return FusedMLP, lambda runs: FusedMLP(challenge, runs, device, precision)
+    return StackedMLP, lambda runs: StackedMLP(challenge, runs, device, devices.precision(precision))
 
 
 def _take(samples: Tensor, order: Tensor) -> Tensor:

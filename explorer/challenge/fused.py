@@ -1,0 +1,156 @@
+"""The network of a whole fleet on a CUDA device: one kernel a layer forward, one backward, one for all square weights.
+
+The same mathematics as `StackedMLP`, its literal twin; what differs is how it is cut into kernels (`kernels.py`).
+"""
+
+# pyright: reportArgumentType=false, reportMissingImports=false
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import triton
+from torch import Tensor
+
+from explorer.base.tensors import Tensors
+from explorer.challenge import kernels
+from explorer.challenge.model import EPS, MOMENTUM, Network
+from explorer.challenge.settings import Challenge
+
+LARGEST_BATCH = 256
+"""A tile holds all rows of a batch, which must fit a multiprocessor's registers."""
+
+PRODUCTS = {"float32": "tf32x3", "tf32": "tf32"}
+
+
+def supports(challenge: Challenge, device: torch.device, precision: str) -> bool:
+    """Whether `FusedMLP` can compute this challenge here."""
+    return (
+        device.type == "cuda"
+        and precision in PRODUCTS
+        and min(challenge.batch_size, challenge.train_size) <= LARGEST_BATCH
+    )
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Columns of a tile, steps along the sum and warps a program, of layer, square-gradient and evaluation kernels."""
+
+    layer: tuple[int, int, int]
+    square: tuple[int, int, int, int]
+    evaluation: tuple[int, int, int, int]
+
+
+def tiles(runs: int) -> Tiles:
+    """Narrow tiles spread one run over the card; wide ones read less memory once there are runs enough to fill it."""
+    if runs < 8:
+        return Tiles(layer=(16, 64, 4), square=(32, 32, 32, 4), evaluation=(64, 32, 32, 4))
+    return Tiles(layer=(64, 32, 8), square=(64, 64, 32, 4), evaluation=(128, 64, 32, 8))
+
+
+class FusedMLP(Network):
+    """Forward and backward in a few Triton kernels; float32 tensors, products in float32 or TF32."""
+
+    activations = 3
+
+    def __init__(self, challenge: Challenge, runs: int, device: torch.device, precision: str) -> None:
+        super().__init__(challenge, runs, device, torch.float32)
+        self.precision = PRODUCTS[precision]
+        self.tiles = tiles(runs)
+        self.runs = runs
+        width, hidden = challenge.width, self.hidden
+        room = (hidden, runs, self.largest_batch, width)
+        self._relu, self._normalized, self._delta = torch.empty(3, *room, device=device).unbind()
+        self._spread = torch.empty(hidden, runs, 2, width, device=device)
+        self._error = torch.empty(runs, self.largest_batch, challenge.output_dims, device=device)
+        self._heldout = torch.empty(2, runs, challenge.val_size + challenge.test_size, width, device=device)
+
+        at, slots = self.layout.offsets, {slot.name: slot for slot in self.layout.slots}
+        self._weights = [at[f"linears.{layer}.weight"] for layer in range(hidden + 1)]
+        self._biases = [at[f"linears.{layer}.bias"] - self._weights[layer] for layer in range(hidden + 1)]
+        self._norms = [at[f"norms.{layer}.weight"] for layer in range(hidden)]
+        self._statistics = [at[f"norms.{layer}.running_mean"] for layer in range(hidden)]
+        self._trained = [slots[f"linears.{layer}.weight"].trainable for layer in range(hidden + 1)]
+        self._norm_trained = [slots[f"norms.{layer}.weight"].trainable for layer in range(hidden)]
+        self._step = at["norms.0.bias"] - at["norms.0.weight"]
+        self._square = sum(self._trained[1:hidden])
+        """How many width × width weights are trained: those of the hidden layers from the second to the frozen."""
+        self._rows = _step(self.largest_batch, LARGEST_BATCH)
+
+    def train_batch(self, params: Tensors, x: Tensor, y: Tensor, statistics: Tensors | None) -> Tensor:
+        size, width, runs = x.shape[1], self.challenge.width, self.runs
+        run, room = params.buffer.stride(0), self.largest_batch * width
+        columns, step, warps = self.tiles.layer
+        grid = (triton.cdiv(width, columns), runs)
+        tile = {"BM": self._rows, "BN": columns, "PRECISION": self.precision, "num_warps": warps}
+        tracked = params if statistics is None else statistics
+        below, below_run, below_row, inputs = x, x.stride(0), x.stride(1), x.shape[2]
+        for layer in range(self.hidden):
+            kernels.forward_layer[grid](
+                below, below_run, below_row, params.buffer, run, self._weights[layer], self._norms[layer],
+                self._relu[layer], self._normalized[layer], self._spread[layer],
+                tracked.buffer[:, self._statistics[layer] :], tracked.buffer.stride(0), size, room,
+                K=inputs, N=width, BIAS=self._biases[layer], STEP=self._step, TRACK=statistics is not None,
+                MOMENTUM=MOMENTUM, EPS=EPS, BK=_step(inputs, step), **tile,
+            )  # fmt: skip
+            below, below_run, below_row, inputs = self._normalized[layer], room, width, width
+
+        squared, outputs = torch.empty(runs, device=x.device), self.challenge.output_dims
+        kernels.output_layer[(runs,)](
+            below, below_run, params.buffer, run, self._weights[-1], y, y.stride(0), squared,
+            self._error, self._error.stride(0), self.gradients.buffer, run, size, self._delta_scale(x),
+            K=width, N=outputs, BIAS=self._biases[-1], TRAINED=self._trained[-1], BM=self._rows, BN=16,
+            BK=_step(width, 64), PRECISION=self.precision, num_warps=4,
+        )  # fmt: skip
+
+        above, above_run, inputs = self._error, self._error.stride(0), outputs
+        for layer in reversed(range(self.hidden)):
+            kernels.backward_layer[grid](
+                above, above_run, params.buffer, run, self._weights[layer + 1], self._norms[layer],
+                self._relu[layer], self._spread[layer], self._delta[layer], self.gradients.buffer, run,
+                self._weights[layer] + self._biases[layer], x, x.stride(0), size, room,
+                K=inputs, N=width, STEP=self._step, NORM_TRAINED=self._norm_trained[layer],
+                TRAINED=self._trained[layer], FIRST=layer == 0, D=x.shape[2], DP=_step(x.shape[2], 64),
+                BIAS=self._biases[layer], BK=_step(inputs, step), **tile,
+            )  # fmt: skip
+            above, above_run, inputs = self._delta[layer], room, width
+        if self._square:
+            rows, columns, step, warps = self.tiles.square
+            cells = triton.cdiv(width, rows) * triton.cdiv(width, columns)
+            kernels.weight_gradients[(cells, self._square, runs)](
+                self._delta[1], self._normalized[0], self.gradients.buffer, run, self._weights[1], size,
+                runs * room, room, N=width, ROWS=self._rows, STRIDE=self._stride, BM=rows, BN=columns, BK=step,
+                PRECISION=self.precision, num_warps=warps,
+            )  # fmt: skip
+        return squared
+
+    def losses(self, params: Tensors, x: Tensor, y: Tensor, val_size: int) -> Tensor:
+        size, width, runs = x.shape[1], self.challenge.width, self.runs
+        run, found = params.buffer.stride(0), torch.empty(2, self.runs, device=x.device)
+        rows, columns, step, warps = self.tiles.evaluation
+        grid = (triton.cdiv(width, columns), triton.cdiv(size, rows), runs)
+        tile = {"BM": rows, "PRECISION": self.precision, "num_warps": warps}
+        below, below_run, below_row, inputs = x, x.stride(0), x.stride(1), x.shape[2]
+        for layer in range(self.hidden):
+            above = self._heldout[layer % 2]
+            kernels.evaluate_layer[grid](
+                below, below_run, below_row, params.buffer, run, self._weights[layer], self._norms[layer],
+                self._statistics[layer], above, size, K=inputs, N=width, BIAS=self._biases[layer], STEP=self._step,
+                EPS=EPS, BN=columns, BK=_step(inputs, step), **tile,
+            )  # fmt: skip
+            below, below_run, below_row, inputs = above, size * width, width, width
+        kernels.evaluate_output[(runs,)](
+            below, params.buffer, run, self._weights[-1], y, y.stride(0), found, runs, val_size, B=size,
+            K=width, N=self.challenge.output_dims, BIAS=self._biases[-1], BN=16, BK=_step(width, 64), **tile,
+        )  # fmt: skip
+        return found
+
+    @property
+    def _stride(self) -> int:
+        return self._weights[2] - self._weights[1] if self._square > 1 else 0
+
+
+def _step(size: int, step: int) -> int:
+    """A power of two for a sum over `size` terms: `step`, or less where that is already all; `tl.dot` wants 16."""
+    return min(step, max(16, 1 << (size - 1).bit_length()))

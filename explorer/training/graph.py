@@ -1,0 +1,67 @@
+"""Running ahead of a CUDA device: an epoch as one graph, and not more than a few epochs at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from explorer.base.tensors import Tensors
+
+AHEAD = 2
+"""Epochs that the host may be ahead of the device: enough to keep it busy, few enough to stop soon."""
+
+
+def capture(
+    epoch: Callable[[], object], rehearse: Callable[[], object], touched: Iterable[Tensor]
+) -> Callable[[], None]:
+    """`epoch` as one CUDA graph: a function that launches it.
+
+    rehearse: does on the device what `epoch` does, if less often, so that kernels are compiled and libraries loaded
+    before the capture; `touched`, all that it changes for good, is put back.
+    """
+    kept = [(tensor, tensor.clone()) for tensor in touched]
+    here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+    aside.wait_stream(here)
+    with torch.cuda.stream(aside):
+        rehearse()
+    here.wait_stream(aside)
+    for tensor, before in kept:
+        tensor.copy_(before)
+    del kept
+    graph = torch.cuda.CUDAGraph()
+    # Other threads have streams of their own, and may use them while this one captures.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        epoch()
+    return graph.replay
+
+
+def tensors_of(state: Any) -> Iterator[Tensor]:
+    """Every tensor of an optimizer's state, buffers as one."""
+    if isinstance(state, Tensors):
+        yield state.buffer
+    elif isinstance(state, Tensor):
+        yield state
+    elif isinstance(state, dict):
+        yield from tensors_of(list(state.values()))
+    elif isinstance(state, list | tuple):
+        for part in state:
+            yield from tensors_of(part)
+
+
+class Leash:
+    """Keeps the host at most `AHEAD` epochs ahead of a CUDA device, asleep while it waits."""
+
+    def __init__(self) -> None:
+        self._events: deque[torch.cuda.Event] = deque()
+
+    def launched(self) -> None:
+        """An epoch is on its way: wait until no more than `AHEAD` are."""
+        event = torch.cuda.Event(blocking=True)
+        event.record()
+        self._events.append(event)
+        if len(self._events) > AHEAD:
+            self._events.popleft().synchronize()
