@@ -32,7 +32,7 @@ def _product(rows, left, left_row, B, columns, right, right_k, right_column,
 
 
 @triton.jit(do_not_specialize=["B"])
-def forward_layer(below, below_run, below_row, params, params_run, weight, norm,
+def forward_layer(below, below_run, below_row, parameters, parameters_run, weight, norm,
                   relu, normalized, spread, statistics, statistics_run, B, room_run,
                   K: tl.constexpr, N: tl.constexpr, BIAS: tl.constexpr, STEP: tl.constexpr, TRACK: tl.constexpr,
                   MOMENTUM: tl.constexpr, EPS: tl.constexpr,
@@ -46,7 +46,7 @@ def forward_layer(below, below_run, below_row, params, params_run, weight, norm,
     run = tl.program_id(1).to(tl.int64)
     rows, columns = tl.arange(0, BM), tl.program_id(0) * BN + tl.arange(0, BN)
     inside, real = rows[:, None] < B, columns < N
-    mine = params + run * params_run
+    mine = parameters + run * parameters_run
     h = _product(rows, below + run * below_run, below_row, B, columns, mine + weight, 1, K, K, N, BM, BN, BK, PRECISION)
     h += tl.load(mine + weight + BIAS + columns, real, other=0.0)[None, :]
     a = tl.where(inside, tl.maximum(h, 0.0), 0.0)
@@ -70,14 +70,14 @@ def forward_layer(below, below_run, below_row, params, params_run, weight, norm,
 
 
 @triton.jit(do_not_specialize=["B"])
-def evaluate_layer(below, below_run, below_row, params, params_run, weight, norm, statistics, above, B,
+def evaluate_layer(below, below_run, below_row, parameters, parameters_run, weight, norm, statistics, above, B,
                    K: tl.constexpr, N: tl.constexpr, BIAS: tl.constexpr, STEP: tl.constexpr, EPS: tl.constexpr,
                    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
     """A hidden layer with the running statistics: above `[R, B, N]`; the rows are cut in tiles here."""
     run = tl.program_id(2).to(tl.int64)
     rows, columns = tl.program_id(1) * BM + tl.arange(0, BM), tl.program_id(0) * BN + tl.arange(0, BN)
     inside, real = rows[:, None] < B, columns < N
-    mine = params + run * params_run
+    mine = parameters + run * parameters_run
     h = _product(rows, below + run * below_run, below_row, B, columns, mine + weight, 1, K, K, N, BM, BN, BK, PRECISION)
     h += tl.load(mine + weight + BIAS + columns, real, other=0.0)[None, :]
     gamma = tl.load(mine + norm + columns, real, other=0.0)
@@ -90,7 +90,7 @@ def evaluate_layer(below, below_run, below_row, params, params_run, weight, norm
 
 
 @triton.jit(do_not_specialize=["B"])
-def output_layer(below, below_run, params, params_run, weight, targets, targets_run, squared, delta, delta_run,
+def output_layer(below, below_run, parameters, parameters_run, weight, targets, targets_run, squared, delta, delta_run,
                  gradients, gradients_run, B, scale,
                  K: tl.constexpr, N: tl.constexpr, BIAS: tl.constexpr, TRAINED: tl.constexpr,
                  BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
@@ -99,7 +99,7 @@ def output_layer(below, below_run, params, params_run, weight, targets, targets_
     rows, columns = tl.arange(0, BM), tl.arange(0, BN)
     real = columns < N
     mask = (rows[:, None] < B) & real[None, :]
-    mine, source = params + run * params_run, below + run * below_run
+    mine, source = parameters + run * parameters_run, below + run * below_run
     outputs = _product(rows, source, K, B, columns, mine + weight, 1, K, K, N, BM, BN, BK, PRECISION)
     outputs += tl.load(mine + weight + BIAS + columns, real, other=0.0)[None, :]
     at = rows[:, None] * N + columns[None, :]
@@ -118,14 +118,14 @@ def output_layer(below, below_run, params, params_run, weight, targets, targets_
 
 
 @triton.jit
-def evaluate_output(below, params, params_run, weight, targets, targets_run, losses, losses_kind, VAL, B: tl.constexpr,
-                    K: tl.constexpr, N: tl.constexpr, BIAS: tl.constexpr,
+def evaluate_output(below, parameters, parameters_run, weight, targets, targets_run, losses, losses_kind, VAL,
+                    B: tl.constexpr, K: tl.constexpr, N: tl.constexpr, BIAS: tl.constexpr,
                     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
     """The mean squared error of the first VAL rows and of the rest: losses `[2, R]`."""
     run = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BN)
     real = columns < N
-    mine = params + run * params_run
+    mine = parameters + run * parameters_run
     bias = tl.load(mine + weight + BIAS + columns, real, other=0.0)
     val, test = 0.0, 0.0
     for first in range(0, B, BM):
@@ -142,7 +142,7 @@ def evaluate_output(below, params, params_run, weight, targets, targets_run, los
 
 
 @triton.jit(do_not_specialize=["B"])
-def backward_layer(above, above_run, params, params_run, weight_above, norm, relu, spread, delta, gradients,
+def backward_layer(above, above_run, parameters, parameters_run, weight_above, norm, relu, spread, delta, gradients,
                    gradients_run, bias, x, x_run, B, room_run,
                    K: tl.constexpr, N: tl.constexpr, STEP: tl.constexpr, NORM_TRAINED: tl.constexpr,
                    TRAINED: tl.constexpr, FIRST: tl.constexpr, D: tl.constexpr, DP: tl.constexpr, BIAS: tl.constexpr,
@@ -155,7 +155,7 @@ def backward_layer(above, above_run, params, params_run, weight_above, norm, rel
     rows, columns = tl.arange(0, BM), tl.program_id(0) * BN + tl.arange(0, BN)
     real = columns < N
     mask = (rows[:, None] < B) & real[None, :]
-    mine, mine_gradients = params + run * params_run, gradients + run * gradients_run
+    mine, mine_gradients = parameters + run * parameters_run, gradients + run * gradients_run
     dh = _product(rows, above + run * above_run, K, B, columns, mine + weight_above, N, 1, K, N, BM, BN, BK, PRECISION)
     at = run * room_run + rows[:, None] * N + columns[None, :]
     a = tl.load(relu + at, mask, other=0.0)
