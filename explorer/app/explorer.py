@@ -53,8 +53,10 @@ class Explorer(pn.viewable.Viewer):
         self.sidebar = self.controls.panel
         self.main = self._make_main()
         self._load_address()
+        self._callback = None
         self._preview()
-        self._callback = pn.state.add_periodic_callback(self._tick, period=REFRESH)
+        # Until the page has loaded, changes under a hold can get lost on their way to it.
+        pn.state.onload(self._live)
         if pn.state.curdoc is not None:
             pn.state.on_session_destroyed(lambda context: self.session.close())
 
@@ -65,7 +67,8 @@ class Explorer(pn.viewable.Viewer):
 
     def close(self) -> None:
         """End the training thread and the updates."""
-        self._callback.stop()
+        if self._callback is not None:
+            self._callback.stop()
         self.session.close()
 
     # What the buttons do
@@ -191,6 +194,11 @@ class Explorer(pn.viewable.Viewer):
 
     # Showing
 
+    def _live(self) -> None:
+        """The page is there: show what is known, and look at the worker from now on."""
+        self._callback = pn.state.add_periodic_callback(self._tick, period=REFRESH)
+        self._show()
+
     async def _tick(self) -> None:
         """Take in what the worker reported.  A coroutine, so that it runs on the event loop whatever the server's
         threads."""
@@ -199,6 +207,8 @@ class Explorer(pn.viewable.Viewer):
 
     def _show(self) -> None:
         """Bring the page up to date as soon as the document is ours: Bokeh's models must not change before."""
+        if self._callback is None:
+            return
         if self._document is None:
             self._draw()
         elif not self._asked:

@@ -27,8 +27,17 @@ def page() -> pmui.Page:
     wide, narrow = pn.Spacer(width=0, height=0), pn.Spacer(width=0, height=0)
     screen = pmui.BreakpointSwitcher(breakpoint="sm", small=narrow, large=wide, width=0, height=0)
     whole = pmui.Page(title=TITLE, header=[screen], sidebar=[app.sidebar], main=[app.main], sidebar_width=340)
-    # On a phone the drawer lies over everything, so there it starts closed.
-    screen.param.watch(lambda event: setattr(whole, "sidebar_open", event.new is wide), "current")
+
+    def fit(*_) -> None:
+        whole.sidebar_open = screen.current is not narrow
+
+    def watch() -> None:
+        screen.param.watch(fit, "current")
+        fit()
+
+    # On a phone the drawer lies over everything, so there it starts closed.  Not before the page has loaded: what is
+    # set between the document's first transfer and that moment gets lost.
+    pn.state.onload(watch)
     return whole
 
 
