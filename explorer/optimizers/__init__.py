@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
 from explorer.optimizers.base import Optimizer, State
 
-__all__ = ["Optimizer", "State", "create", "get", "names"]
+__all__ = ["Optimizer", "State", "create", "get", "modifiers", "names"]
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
+
+from explorer.optimizers import modifiers  # noqa: E402 - after every optimizer is known
 
 
 def _shelf() -> dict[str, type[Optimizer]]:
@@ -20,7 +23,7 @@ def _shelf() -> dict[str, type[Optimizer]]:
     while pending:
         for subclass in pending.pop().__subclasses__():
             pending.append(subclass)
-            if "key" in vars(subclass):
+            if "key" in vars(subclass) and "composed" not in vars(subclass):
                 found[subclass.key] = subclass
     return dict(sorted(found.items()))
 
@@ -31,19 +34,29 @@ def names() -> list[str]:
 
 
 def get(name: str) -> type[Optimizer]:
-    """The class of the optimizer called `name`; `ValueError` if there is none."""
+    """The class of the optimizer called `name`, with modifiers where they follow it (`adam+clip+cosine`).
+
+    `ValueError` if there is none.
+    """
+    key, *modified = name.split("+")
     try:
-        return _shelf()[name]
+        return modifiers.apply(_shelf()[key], modified)
     except KeyError:
-        raise ValueError(f"optimizer = {name!r} is not known: it must be one of {', '.join(names())}.") from None
+        raise ValueError(f"optimizer = {key!r} is not known: it must be one of {', '.join(names())}.") from None
 
 
-def create(name: str, **hyperparameters: Any) -> Optimizer:
-    """The optimizer called `name`.
+def create(name: str, modify: str | Iterable[str] = (), **hyperparameters: Any) -> Optimizer:
+    """The optimizer called `name`, with modifiers around it, later ones around earlier ones.
 
-    A list for a hyperparameter sweeps it.  `ValueError` names what is unknown or out of range.
+    modify: modifiers as people write them.  A list for a hyperparameter sweeps it.  `ValueError` names what is unknown
+    or out of range.
 
     >>> create("adam", lr=1e-3).lr
     0.001
+    >>> create("sgd", modify=["clip", "cosine:warmup=10"], clip_norm=[1, 10]).grid()[1]["clip_norm"]
+    10
     """
-    return get(name)(**hyperparameters)
+    listed = [modify] if isinstance(modify, str) else list(modify)
+    parsed = [modifiers.parse(text) for text in listed]
+    settings = {field: value for _, values in parsed for field, value in values.items()}
+    return get("+".join([name, *(modifier for modifier, _ in parsed)]))(**(settings | hyperparameters))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import product
 from typing import Any, ClassVar, Self
 
@@ -30,9 +31,15 @@ class Optimizer(Declared):
 
     key: ClassVar[str]
     capturable: ClassVar[bool] = True
+    proposes: ClassVar[bool] = False
+    """Whether every gradient is taken at a proposal.  Where the challenge also puts running statistics back after a
+    proposal, such an optimizer never trains them, and the network is judged with those it was born with."""
+    rates: ClassVar[tuple[str, ...]] = ("lr",)
+    """The hyperparameters that a schedule scales."""
 
     def __init__(self, **values: Any) -> None:
         self._columns: dict[str, Tensor] = {}
+        self._scale: Tensor | None = None
         lists = {name: list(value) for name, value in values.items() if _is_list(value)}
         for name, swept in lists.items():
             if not swept:
@@ -101,9 +108,25 @@ class Optimizer(Declared):
 
     def symbols(self, *names: str, like: Tensor) -> tuple[Any, ...]:
         """The named hyperparameters, to be multiplied with `like [R, ...]`: floats, or `[R, 1, ...]` in a fleet."""
-        return tuple(
-            column(self._columns[name], like) if name in self._columns else getattr(self, name) for name in names
-        )
+        return tuple(self._symbol(name, like) for name in names)
+
+    def columns(self, *names: str, like: Tensor) -> tuple[Tensor, ...]:
+        """The named hyperparameters as tensors `[R]`, as `like` is."""
+        return tuple(torch.zeros_like(like) + value for value in self.symbols(*names, like=like))
+
+    def _symbol(self, name: str, like: Tensor) -> Any:
+        value = column(self._columns[name], like) if name in self._columns else getattr(self, name)
+        return value * column(self._scale, like) if self._scale is not None and name in self.rates else value
+
+    @contextmanager
+    def scaled(self, factor: Tensor) -> Iterator[None]:
+        """Within: every learning rate times `factor [R]`, on top of what scales it already."""
+        before = self._scale
+        self._scale = factor if before is None else before * factor
+        try:
+            yield
+        finally:
+            self._scale = before
 
 
 class Elementwise(Optimizer):

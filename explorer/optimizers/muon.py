@@ -30,6 +30,7 @@ class Muon(Hybrid):
     key = "muon"
     hidden_only = True
     vector_rate = "vector_lr"
+    rates = ("lr", "vector_lr")
 
     lr = rate(2e-2, "Learning rate η of the hidden matrices: the spectral norm of a step.")
     momentum = decay(0.95, "Momentum μ of the matrices, per step.")

@@ -27,6 +27,7 @@ class PolarGrad(Hybrid):
     key = "polargrad"
     hidden_only = True
     vector_rate = "vector_lr"
+    rates = ("lr", "vector_lr")
 
     lr = rate(1e-4, "Learning rate η of the hidden matrices: a step's spectral norm over the momentum's nuclear norm.")
     momentum = decay(0.95, "Momentum μ of the matrices, per step.")
