@@ -24,21 +24,11 @@ def page() -> pmui.Page:
         return pmui.Page(
             title=TITLE, main=[pmui.Alert("The explorer could not start; the log says why.", severity="error")]
         )
-    wide, narrow = pn.Spacer(width=0, height=0), pn.Spacer(width=0, height=0)
-    screen = pmui.BreakpointSwitcher(breakpoint="sm", small=narrow, large=wide, width=0, height=0)
-    whole = pmui.Page(title=TITLE, header=[screen], sidebar=[app.sidebar], main=[app.main], sidebar_width=340)
-
-    def fit(*_) -> None:
-        whole.sidebar_open = screen.current is not narrow
-
-    def watch() -> None:
-        screen.param.watch(fit, "current")
-        fit()
-
-    # On a phone the drawer lies over everything, so there it starts closed.  Not before the page has loaded: what is
-    # set between the document's first transfer and that moment gets lost.
-    pn.state.onload(watch)
-    return whole
+    # On a phone the drawer lies over everything, so there it starts closed.
+    phone = "Mobi" in pn.state.headers.get("User-Agent", "")
+    return pmui.Page(
+        title=TITLE, sidebar=[app.sidebar], main=[app.main], sidebar_width=340, sidebar_open=not phone
+    )
 
 
 def _report(error: Exception) -> None:
