@@ -1,0 +1,23 @@
+"""The command line: one module a command."""
+
+from __future__ import annotations
+
+import typer
+
+from explorer.cli import optimizers, serve, train
+
+app = typer.Typer(
+    name="explorer",
+    help="See why one neural-network optimizer beats another.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("serve")(serve.command)
+app.command("train")(train.command)
+app.command("optimizers")(optimizers.command)
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    app(prog_name="explorer")

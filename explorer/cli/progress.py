@@ -1,0 +1,62 @@
+"""How training goes: a bar with live losses on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from explorer.records import LOSSES, Snapshot, Status
+
+LINE_EVERY = 1.0
+"""Seconds between two plain lines."""
+
+
+class Progress:
+    """Shows the losses' medians over the runs that still train, the speed, and how many of how many runs those are."""
+
+    def __init__(self, console: Console, epochs: int) -> None:
+        self._console = console
+        self._bar = Bar(
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=max(4, min(40, console.width - 80))),  # the losses come first
+            TextColumn("{task.description}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=epochs)
+        self._printed = -LINE_EVERY
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show the epoch that `snapshot` tells of."""
+        if self._console.is_terminal:
+            self._bar.update(self._task, completed=snapshot.epoch, description=_words(snapshot))
+        elif snapshot.finished or time.monotonic() - self._printed >= LINE_EVERY:
+            self._printed = time.monotonic()
+            self._console.print(f"epoch {snapshot.epoch:5}  {_words(snapshot)}", markup=False, soft_wrap=True)
+
+
+def _words(snapshot: Snapshot) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the median of no run at all is NaN
+        medians = [np.nanmedian(getattr(snapshot, loss)[:, -1]) for loss in LOSSES]
+    losses = "  ".join(f"{name.removesuffix('_loss')} {value:.4g}" for name, value in zip(LOSSES, medians, strict=True))
+    going = sum(status == Status.RUNNING for status in snapshot.status)
+    rate = snapshot.epoch / snapshot.seconds if snapshot.seconds else float("nan")
+    return f"{losses}  {rate:.1f} epochs/s  {going}/{len(snapshot.status)}"
