@@ -56,11 +56,10 @@ def train(
         if on_epoch is not None and snapshot.train_loss.shape[1]:
             on_epoch(snapshot)
     instances = Survey(fleet.challenge, fleet.runs, fleet.datasets).complete()
-    recorded = history.to_xarray().isel(epoch=slice(0, int(history.epochs.max(initial=0))))
     return Result(
         fleet.challenge,
         optimizer,
-        recorded,
+        history.to_xarray(),
         outcomes(fleet.challenge, history, instances, message),
         str(fleet.device),
     )
