@@ -54,8 +54,8 @@ class Explorer(pn.viewable.Viewer):
         self.main = self._make_main()
         self._load_address()
         self._callback = None
-        self._preview()
-        # Until the page has loaded, changes under a hold can get lost on their way to it.
+        # Not before the page has loaded: what changes earlier can get lost on its way, and a request that no browser
+        # follows up would leave a thread behind.
         pn.state.onload(self._live)
         if pn.state.curdoc is not None:
             pn.state.on_session_destroyed(lambda context: self.session.close())
@@ -103,6 +103,7 @@ class Explorer(pn.viewable.Viewer):
         setup = self.controls.setup
         setup.first_seed = (setup.first_seed + setup.seeds) % setup.param.first_seed.bounds[1]
         self.controls.show("first_seed")
+        self._write_address()
         self._preview()
 
     def _begin(self, paused: bool) -> None:
@@ -185,7 +186,6 @@ class Explorer(pn.viewable.Viewer):
         self._loading = False
         if complaints:
             self._complain("  ".join(complaints))
-            self._write_address()
         self.session.set_pace(PACES[self.controls.setup.pace])
 
     def _write_address(self) -> None:
@@ -195,9 +195,10 @@ class Explorer(pn.viewable.Viewer):
     # Showing
 
     def _live(self) -> None:
-        """The page is there: show what is known, and look at the worker from now on."""
+        """The page is there: look at the instances, and at the worker from now on."""
         self._callback = pn.state.add_periodic_callback(self._tick, period=REFRESH)
-        self._show()
+        self._write_address()
+        self._preview()
 
     async def _tick(self) -> None:
         """Take in what the worker reported.  A coroutine, so that it runs on the event loop whatever the server's

@@ -114,6 +114,8 @@ class _Axis:
     def _hook(self, role: str) -> view.Hook:
         def found(plot: Any, element: hv.Element) -> None:
             self._rendered.setdefault(plot.state, {})[role] = plot
+            if "cds" in plot.handles:
+                plot.handles["cds"].name = f"{'log' if self._log else 'linear'} {role}"
             if role == "figure":
                 for name in ("x_range", "y_range"):
                     plot.handles[name].on_change("start", self._moved)

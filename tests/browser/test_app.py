@@ -150,7 +150,7 @@ def test_an_unreachable_challenge_is_explained_from_the_numbers(visit):
     said = page.get_by_text("No optimizer can expect to pass this").inner_text()
     assert f"{floor / threshold:.2f} times the threshold" in said
     page.get_by_role("combobox", name="Preset").click()
-    page.get_by_role("option", name="tig").click()
+    page.get_by_role("menuitem", name="tig").click()
     page.get_by_text("The frozen read-out keeps ordinary optimizers").wait_for()
 
 
@@ -164,10 +164,10 @@ def test_a_sweep_shows_medians_and_a_diverging_run_ends_alone(visit):
     test = sources(page)["log test"]
     assert all(low <= mid <= high for low, mid, high in zip(test["low"], test["loss"], test["high"], strict=True))
     page.get_by_role("switch", name="Single runs").click()
-    singles = until(lambda: [sources(page)[f"log run {run}"]["loss"] for run in range(4)])
     until(lambda: len(sources(page)["log run 3"]["loss"]) == epoch(page))
-    singles = [sources(page)[f"log run {run}"]["loss"] for run in (2, 3)]
-    np.testing.assert_allclose(np.median(singles, axis=0), test["loss"], rtol=1e-9)
+    singles = [sources(page)[f"log run {run}"]["loss"] for run in range(4)]
+    # Two of the four diverged in the first epoch, and count nowhere after it.
+    np.testing.assert_allclose(np.nanmedian(singles, axis=0)[1:], test["loss"][1:], rtol=1e-9)
 
 
 def test_zoom_survives_updates_until_follow(visit):
@@ -180,10 +180,7 @@ def test_zoom_survives_updates_until_follow(visit):
     page.mouse.down()
     page.mouse.move(middle[0] + 120, middle[1] + 60, steps=5)
     page.mouse.up()
-    ends = (
-        "() => Bokeh.documents[0].get_model_by_name('labels of lines') && [...Bokeh.documents[0]._all_models.values()]"
-    )
-    ends += ".filter(m => m.type === 'Figure')[0].x_range.end"
+    ends = "[...Bokeh.documents[0]._all_models.values()].filter(model => model.type === 'Figure')[0].x_range.end"
     until(lambda: page.get_by_role("switch", name="Follow").is_checked() is False)
     zoomed = page.evaluate(ends)
     assert zoomed < 50
