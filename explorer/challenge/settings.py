@@ -28,13 +28,22 @@ class Challenge(Declared):
     )
 
     input_dims = param.Integer(8, bounds=(1, 64), label="Input dims", doc="Inputs D, uniform on [−1, 1].")
-    output_dims = param.Integer(1, bounds=(1, 16), label="Output dims", doc="Outputs O, each with random features of its own.")
-    num_features = param.Integer(128, bounds=(1, 4096), label="Features K", doc="Random Fourier features K of each output.")
+    output_dims = param.Integer(
+        1, bounds=(1, 16), label="Output dims", doc="Outputs O, each with random features of its own."
+    )
+    num_features = param.Integer(
+        128, bounds=(1, 4096), label="Features K", doc="Random Fourier features K of each output."
+    )
     lengthscale = Log(0.3, bounds=(0.01, 10), label="Lengthscale l", doc="Lengthscale l, in units of the inputs.")
     lengthscale_power = param.Selector(
         default=1, objects=[1, 2], doc="Frequencies ω ~ N(0, l^(−2·power) I): 1 as written, 2 in TIG's harness."
     )
-    noise_std = Log(0.2, bounds=(0.001, 2), label="Noise σ", doc="Standard deviation σ of the targets' noise, in units of the targets.")
+    noise_std = Log(
+        0.2,
+        bounds=(0.001, 2),
+        label="Noise σ",
+        doc="Standard deviation σ of the targets' noise, in units of the targets.",
+    )
     train_size = param.Integer(1000, bounds=(8, 4000), doc="Training samples.")
     val_size = param.Integer(200, bounds=(8, 4000), label="Validation size", doc="Validation samples.")
     test_size = param.Integer(250, bounds=(8, 4000), doc="Test samples.")
@@ -53,7 +62,9 @@ class Challenge(Declared):
     batch_size = param.Integer(128, bounds=(2, 4000), doc="Samples a batch; the last one of an epoch may be smaller.")
     max_epochs = param.Integer(1000, bounds=(1, 10000), label="Epochs at most", doc="Epochs at most.")
     patience = param.Integer(50, bounds=(1, 10000), doc="Epochs without a better validation loss before stopping.")
-    min_delta = param.Number(1e-7, bounds=(0, 1), label="Least improvement", doc="Improvement of the validation loss that counts.")
+    min_delta = param.Number(
+        1e-7, bounds=(0, 1), label="Least improvement", doc="Improvement of the validation loss that counts."
+    )
     quality_reference = param.Selector(
         default="threshold",
         objects=["threshold", "loosest"],
