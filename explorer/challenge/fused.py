@@ -3,11 +3,12 @@
 The same mathematics as `StackedMLP`, its literal twin; what differs is how it is cut into kernels (`kernels.py`).
 """
 
-# pyright: reportArgumentType=false, reportMissingImports=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportMissingImports=false
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import triton
@@ -35,18 +36,24 @@ def supports(challenge: Challenge, device: torch.device, precision: str) -> bool
 
 @dataclass(frozen=True)
 class Tiles:
-    """Columns of a tile, steps along the sum and warps a program, of layer, square-gradient and evaluation kernels."""
+    """How kernels are cut: columns of a layer's tile, its step along the sum and its warps; rows of an output tile;
+    rows, columns, step and warps for square gradients and for evaluation."""
 
     layer: tuple[int, int, int]
+    output: int
     square: tuple[int, int, int, int]
     evaluation: tuple[int, int, int, int]
 
 
-def tiles(runs: int) -> Tiles:
-    """Narrow tiles spread one run over the card; wide ones read less memory once there are runs enough to fill it."""
-    if runs < 8:
-        return Tiles(layer=(16, 64, 4), square=(32, 32, 32, 4), evaluation=(64, 32, 32, 4))
-    return Tiles(layer=(64, 32, 8), square=(64, 64, 32, 4), evaluation=(128, 64, 32, 8))
+def tiles(runs: int, precision: str) -> Tiles:
+    """Measured on an H100: small tiles spread few runs over the card, large ones read less memory once it is full."""
+    if runs <= 8:
+        if precision == "tf32":
+            return Tiles(layer=(16, 64, 8), output=16, square=(32, 32, 32, 4), evaluation=(128, 32, 64, 4))
+        return Tiles(layer=(8, 64, 4), output=16, square=(32, 32, 32, 4), evaluation=(64, 32, 64, 4))
+    if precision == "tf32":
+        return Tiles(layer=(32, 32, 4), output=64, square=(128, 128, 32, 8), evaluation=(128, 64, 32, 4))
+    return Tiles(layer=(64, 32, 4), output=64, square=(128, 64, 32, 4), evaluation=(128, 64, 32, 8))
 
 
 class FusedMLP(Network):
@@ -57,13 +64,16 @@ class FusedMLP(Network):
     def __init__(self, challenge: Challenge, runs: int, device: torch.device, precision: str) -> None:
         super().__init__(challenge, runs, device, torch.float32)
         self.precision = PRODUCTS[precision]
-        self.tiles = tiles(runs)
+        self.tiles = tiles(runs, precision)
         self.runs = runs
+        self._chained = device.type == "cuda"
         width, hidden = challenge.width, self.hidden
         room = (hidden, runs, self.largest_batch, width)
         self._relu, self._normalized, self._delta = torch.empty(3, *room, device=device).unbind()
         self._spread = torch.empty(hidden, runs, 2, width, device=device)
         self._error = torch.empty(runs, self.largest_batch, challenge.output_dims, device=device)
+        counts = (challenge.val_size, challenge.test_size)
+        self._counts = torch.tensor(counts, device=device)[:, None] * float(challenge.output_dims)
         self._heldout = torch.empty(2, runs, challenge.val_size + challenge.test_size, width, device=device)
 
         at, slots = self.layout.offsets, {slot.name: slot for slot in self.layout.slots}
@@ -83,7 +93,9 @@ class FusedMLP(Network):
         run, room = params.buffer.stride(0), self.largest_batch * width
         columns, step, warps = self.tiles.layer
         grid = (triton.cdiv(width, columns), runs)
-        tile = {"BM": self._rows, "BN": columns, "PRECISION": self.precision, "num_warps": warps}
+        products: dict[str, Any] = {"PRECISION": self.precision, "CHAINED": self._chained}
+        tile = {"BM": self._rows, "BN": columns, "num_warps": warps, **products}
+        follows = {"launch_pdl": self._chained}
         tracked = params if statistics is None else statistics
         below, below_run, below_row, inputs = x, x.stride(0), x.stride(1), x.shape[2]
         for layer in range(self.hidden):
@@ -92,17 +104,24 @@ class FusedMLP(Network):
                 self._relu[layer], self._normalized[layer], self._spread[layer],
                 tracked.buffer[:, self._statistics[layer] :], tracked.buffer.stride(0), size, room,
                 K=inputs, N=width, BIAS=self._biases[layer], STEP=self._step, TRACK=statistics is not None,
-                MOMENTUM=MOMENTUM, EPS=EPS, BK=_step(inputs, step), **tile,
+                MOMENTUM=MOMENTUM, EPS=EPS, BK=_step(inputs, step), launch_pdl=self._chained and layer > 0, **tile,
             )  # fmt: skip
             below, below_run, below_row, inputs = self._normalized[layer], room, width, width
 
-        squared, outputs = torch.empty(runs, device=x.device), self.challenge.output_dims
-        kernels.output_layer[(runs,)](
+        outputs, rows = self.challenge.output_dims, self.tiles.output
+        last = {"K": width, "N": outputs, "BIAS": self._biases[-1], "BN": 16, "num_warps": 4, **products, **follows}
+        squared = torch.empty(triton.cdiv(size, rows), runs, device=x.device)
+        kernels.output_layer[squared.shape](
             below, below_run, params.buffer, run, self._weights[-1], y, y.stride(0), squared,
-            self._error, self._error.stride(0), self.gradients.buffer, run, size, self._delta_scale(x),
-            K=width, N=outputs, BIAS=self._biases[-1], TRAINED=self._trained[-1], BM=self._rows, BN=16,
-            BK=_step(width, 64), PRECISION=self.precision, num_warps=4,
+            self._error, self._error.stride(0), size, self._delta_scale(x),
+            BM=rows, BK=_step(width, 128), **last,
         )  # fmt: skip
+        if self._trained[-1]:
+            step = _step(width, 32)
+            kernels.output_gradients[(triton.cdiv(width, step), runs)](
+                below, below_run, self._error, self._error.stride(0), self.gradients.buffer, run, self._weights[-1],
+                size, BM=self._rows, BK=step, **last,
+            )  # fmt: skip
 
         above, above_run, inputs = self._error, self._error.stride(0), outputs
         for layer in reversed(range(self.hidden)):
@@ -112,7 +131,7 @@ class FusedMLP(Network):
                 self._weights[layer] + self._biases[layer], x, x.stride(0), size, room,
                 K=inputs, N=width, STEP=self._step, NORM_TRAINED=self._norm_trained[layer],
                 TRAINED=self._trained[layer], FIRST=layer == 0, D=x.shape[2], DP=_step(x.shape[2], 64),
-                BIAS=self._biases[layer], BK=_step(inputs, step), **tile,
+                BIAS=self._biases[layer], BK=_step(inputs, step), **tile, **follows,
             )  # fmt: skip
             above, above_run, inputs = self._delta[layer], room, width
         if self._square:
@@ -121,16 +140,16 @@ class FusedMLP(Network):
             kernels.weight_gradients[(cells, self._square, runs)](
                 self._delta[1], self._normalized[0], self.gradients.buffer, run, self._weights[1], size,
                 runs * room, room, N=width, ROWS=self._rows, STRIDE=self._stride, BM=rows, BN=columns, BK=step,
-                PRECISION=self.precision, num_warps=warps,
+                num_warps=warps, **products, **follows,
             )  # fmt: skip
         return squared
 
-    def losses(self, params: Tensors, x: Tensor, y: Tensor, val_size: int) -> Tensor:
+    def losses(self, params: Tensors, x: Tensor, y: Tensor, val_size: int, out: Tensor) -> None:
         size, width, runs = x.shape[1], self.challenge.width, self.runs
-        run, found = params.buffer.stride(0), torch.empty(2, self.runs, device=x.device)
+        run = params.buffer.stride(0)
         rows, columns, step, warps = self.tiles.evaluation
         grid = (triton.cdiv(width, columns), triton.cdiv(size, rows), runs)
-        tile = {"BM": rows, "PRECISION": self.precision, "num_warps": warps}
+        tile: dict[str, Any] = {"BM": rows, "PRECISION": self.precision, "num_warps": warps}
         below, below_run, below_row, inputs = x, x.stride(0), x.stride(1), x.shape[2]
         for layer in range(self.hidden):
             above = self._heldout[layer % 2]
@@ -140,11 +159,13 @@ class FusedMLP(Network):
                 EPS=EPS, BN=columns, BK=_step(inputs, step), **tile,
             )  # fmt: skip
             below, below_run, below_row, inputs = above, size * width, width, width
-        kernels.evaluate_output[(runs,)](
-            below, params.buffer, run, self._weights[-1], y, y.stride(0), found, runs, val_size, B=size,
+        parts = torch.empty(triton.cdiv(size, tile["BM"]), 2, runs, device=x.device)
+        kernels.evaluate_output[(len(parts), runs)](
+            below, params.buffer, run, self._weights[-1], y, y.stride(0), parts, size, val_size,
             K=width, N=self.challenge.output_dims, BIAS=self._biases[-1], BN=16, BK=_step(width, 64), **tile,
         )  # fmt: skip
-        return found
+        torch.sum(parts, dim=0, out=out)
+        out.div_(self._counts)
 
     @property
     def _stride(self) -> int:

@@ -11,6 +11,18 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+
+
+@triton.jit
+def _follow(CHAINED: tl.constexpr):
+    """Wait for the kernel before, and let the next one be put in place: a launch then costs half as much.
+
+    To wait first and allow next means that a kernel never runs beside any but its two neighbours.
+    """
+    if CHAINED:
+        gdc_wait()
+        gdc_launch_dependents()
 
 
 @triton.jit
@@ -36,13 +48,15 @@ def forward_layer(below, below_run, below_row, parameters, parameters_run, weigh
                   relu, normalized, spread, statistics, statistics_run, B, room_run,
                   K: tl.constexpr, N: tl.constexpr, BIAS: tl.constexpr, STEP: tl.constexpr, TRACK: tl.constexpr,
                   MOMENTUM: tl.constexpr, EPS: tl.constexpr,
-                  BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
+                  BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
+                  CHAINED: tl.constexpr):  # fmt: skip
     """A hidden layer on a batch: relu = max(below · Wᵀ + b, 0), normalized = γ (relu − mean) / √(var + ε) + β.
 
     spread `[R, 2, N]` takes the batch's mean and one over the deviation; the running statistics move with TRACK.
     weight, norm: offsets of the weight and of the batch norm's first tensor; the bias lies BIAS elements after the
     weight, the batch norm's next tensor STEP after the last.  statistics: where the running statistics start.
     """
+    _follow(CHAINED)
     run = tl.program_id(1).to(tl.int64)
     rows, columns = tl.arange(0, BM), tl.program_id(0) * BN + tl.arange(0, BN)
     inside, real = rows[:, None] < B, columns < N
@@ -91,12 +105,13 @@ def evaluate_layer(below, below_run, below_row, parameters, parameters_run, weig
 
 @triton.jit(do_not_specialize=["B"])
 def output_layer(below, below_run, parameters, parameters_run, weight, targets, targets_run, squared, delta, delta_run,
-                 gradients, gradients_run, B, scale,
-                 K: tl.constexpr, N: tl.constexpr, BIAS: tl.constexpr, TRAINED: tl.constexpr,
-                 BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
-    """The last layer on a batch: its squared error, squared `[R]`; delta = scale · error, and its gradients."""
-    run = tl.program_id(0).to(tl.int64)
-    rows, columns = tl.arange(0, BM), tl.arange(0, BN)
+                 B, scale, K: tl.constexpr, N: tl.constexpr, BIAS: tl.constexpr,
+                 BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
+                 CHAINED: tl.constexpr):  # fmt: skip
+    """The last layer on a batch, in tiles of rows: delta = scale · error, and squared error in parts `[tiles, R]`."""
+    _follow(CHAINED)
+    run = tl.program_id(1).to(tl.int64)
+    rows, columns = tl.program_id(0) * BM + tl.arange(0, BM), tl.arange(0, BN)
     real = columns < N
     mask = (rows[:, None] < B) & real[None, :]
     mine, source = parameters + run * parameters_run, below + run * below_run
@@ -104,41 +119,48 @@ def output_layer(below, below_run, parameters, parameters_run, weight, targets, 
     outputs += tl.load(mine + weight + BIAS + columns, real, other=0.0)[None, :]
     at = rows[:, None] * N + columns[None, :]
     error = tl.where(mask, outputs - tl.load(targets + run * targets_run + at, mask, other=0.0), 0.0)
-    tl.store(squared + run, tl.sum(tl.sum(error * error, 1), 0))
-    error *= scale
-    tl.store(delta + run * delta_run + at, error, mask)
-    if TRAINED:
-        mine = gradients + run * gradients_run + weight
-        tl.store(mine + BIAS + columns, tl.sum(error, 0), real)
-        for start in range(0, K, BK):
-            k = start + tl.arange(0, BK)
-            h = tl.load(source + rows[:, None] * K + k[None, :], (rows[:, None] < B) & (k[None, :] < K), other=0.0)
-            g = tl.dot(tl.trans(error), h, input_precision=PRECISION)
-            tl.store(mine + columns[:, None] * K + k[None, :], g, real[:, None] & (k[None, :] < K))
+    tl.store(squared + tl.program_id(0) * tl.num_programs(1) + run, tl.sum(tl.sum(error * error, 1), 0))
+    tl.store(delta + run * delta_run + at, error * scale, mask)
 
 
-@triton.jit
-def evaluate_output(below, parameters, parameters_run, weight, targets, targets_run, losses, losses_kind, VAL,
-                    B: tl.constexpr, K: tl.constexpr, N: tl.constexpr, BIAS: tl.constexpr,
+@triton.jit(do_not_specialize=["B"])
+def output_gradients(below, below_run, delta, delta_run, gradients, gradients_run, weight, B,
+                     K: tl.constexpr, N: tl.constexpr, BIAS: tl.constexpr,
+                     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
+                     CHAINED: tl.constexpr):  # fmt: skip
+    """Gradients of the last layer's weight and bias from its delta, cut in tiles of the weight's columns."""
+    _follow(CHAINED)
+    run = tl.program_id(1).to(tl.int64)
+    rows, outs, k = tl.arange(0, BM), tl.arange(0, BN), tl.program_id(0) * BK + tl.arange(0, BK)
+    mask = (rows[:, None] < B) & (outs[None, :] < N)
+    d = tl.load(delta + run * delta_run + rows[:, None] * N + outs[None, :], mask, other=0.0)
+    at = below + run * below_run + rows[:, None] * K + k[None, :]
+    h = tl.load(at, (rows[:, None] < B) & (k[None, :] < K), other=0.0)
+    g = tl.dot(tl.trans(d), h, input_precision=PRECISION)
+    mine = gradients + run * gradients_run + weight
+    tl.store(mine + outs[:, None] * K + k[None, :], g, (outs[:, None] < N) & (k[None, :] < K))
+    if tl.program_id(0) == 0:
+        tl.store(mine + BIAS + outs, tl.sum(d, 0), outs < N)
+
+
+@triton.jit(do_not_specialize=["B", "VAL"])
+def evaluate_output(below, parameters, parameters_run, weight, targets, targets_run, parts, B, VAL,
+                    K: tl.constexpr, N: tl.constexpr, BIAS: tl.constexpr,
                     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
-    """The mean squared error of the first VAL rows and of the rest: losses `[2, R]`."""
-    run = tl.program_id(0).to(tl.int64)
-    columns = tl.arange(0, BN)
+    """The squared error of the first VAL rows and of the rest, cut in tiles of rows: parts `[tiles, 2, R]`."""
+    run = tl.program_id(1).to(tl.int64)
+    rows, columns = tl.program_id(0) * BM + tl.arange(0, BM), tl.arange(0, BN)
     real = columns < N
+    mask = (rows[:, None] < B) & real[None, :]
     mine = parameters + run * parameters_run
-    bias = tl.load(mine + weight + BIAS + columns, real, other=0.0)
-    val, test = 0.0, 0.0
-    for first in range(0, B, BM):
-        rows = first + tl.arange(0, BM)
-        mask = (rows[:, None] < B) & real[None, :]
-        outputs = _product(rows, below + run * B * K, K, B, columns, mine + weight, 1, K, K, N, BM, BN, BK, PRECISION)
-        at = targets + run * targets_run + rows[:, None] * N + columns[None, :]
-        error = tl.where(mask, outputs + bias[None, :] - tl.load(at, mask, other=0.0), 0.0)
-        squares = tl.sum(error * error, 1)
-        val += tl.sum(tl.where(rows < VAL, squares, 0.0), 0)
-        test += tl.sum(tl.where(rows < VAL, 0.0, squares), 0)
-    tl.store(losses + run, val / (VAL * N))
-    tl.store(losses + losses_kind + run, test / ((B - VAL) * N))
+    outputs = _product(rows, below + run * B * K, K, B, columns, mine + weight, 1, K, K, N, BM, BN, BK, PRECISION)
+    outputs += tl.load(mine + weight + BIAS + columns, real, other=0.0)[None, :]
+    at = targets + run * targets_run + rows[:, None] * N + columns[None, :]
+    error = tl.where(mask, outputs - tl.load(at, mask, other=0.0), 0.0)
+    squares = tl.sum(error * error, 1)
+    part = parts + tl.program_id(0) * 2 * tl.num_programs(1) + run
+    tl.store(part, tl.sum(tl.where(rows < VAL, squares, 0.0), 0))
+    tl.store(part + tl.num_programs(1), tl.sum(tl.where(rows < VAL, 0.0, squares), 0))
 
 
 @triton.jit(do_not_specialize=["B"])
@@ -146,11 +168,13 @@ def backward_layer(above, above_run, parameters, parameters_run, weight_above, n
                    gradients_run, bias, x, x_run, B, room_run,
                    K: tl.constexpr, N: tl.constexpr, STEP: tl.constexpr, NORM_TRAINED: tl.constexpr,
                    TRAINED: tl.constexpr, FIRST: tl.constexpr, D: tl.constexpr, DP: tl.constexpr, BIAS: tl.constexpr,
-                   BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
+                   BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
+                   CHAINED: tl.constexpr):  # fmt: skip
     """From delta above (`[R, B, K]`, of the next layer) to delta here, through its weights, batch norm and ReLU.
 
     Also the column sums: gradients of γ, β and the bias (at `bias`); in the FIRST layer those of its weight, too.
     """
+    _follow(CHAINED)
     run = tl.program_id(1).to(tl.int64)
     rows, columns = tl.arange(0, BM), tl.program_id(0) * BN + tl.arange(0, BN)
     real = columns < N
@@ -188,11 +212,13 @@ def backward_layer(above, above_run, parameters, parameters_run, weight_above, n
 @triton.jit(do_not_specialize=["B"])
 def weight_gradients(delta, below, gradients, gradients_run, weight, B, layer_room, room_run,
                      N: tl.constexpr, ROWS: tl.constexpr, STRIDE: tl.constexpr,
-                     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
+                     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
+                     CHAINED: tl.constexpr):  # fmt: skip
     """Σ_b delta[b, out] · below[b, in] of several square layers at once; their weights lie STRIDE elements apart.
 
     delta and below start at the first of these layers and go on layer_room elements a layer.
     """
+    _follow(CHAINED)
     run, layer = tl.program_id(2).to(tl.int64), tl.program_id(1).to(tl.int64)
     tiles = tl.cdiv(N, BN)
     outs = (tl.program_id(0) // tiles) * BM + tl.arange(0, BM)

@@ -97,7 +97,7 @@ class Network:
         return (cls.activations * (challenge.num_hidden_layers + 1) * batch + 3 * heldout) * challenge.width
 
     def train_batch(self, params: Tensors, x: Tensor, y: Tensor, statistics: Tensors | None) -> Tensor:
-        """Fill `gradients` for one batch; return each run's summed squared error `[R]`.
+        """Fill `gradients` for one batch; return each run's summed squared error, in parts to be added: `[parts, R]`.
 
         statistics: the tensors whose running statistics take in this batch, or None to leave them.
         """
@@ -113,10 +113,12 @@ class Network:
             h = normalized.view_as(a).transpose(0, 1)
         return self._linear(params, self.hidden, h).transpose(0, 1)
 
-    def losses(self, params: Tensors, x: Tensor, y: Tensor, val_size: int) -> Tensor:
-        """Mean squared errors `[2, R]` of the first `val_size` samples and of the rest, with the running statistics."""
+    def losses(self, params: Tensors, x: Tensor, y: Tensor, val_size: int, out: Tensor) -> None:
+        """Into `out [2, R]`: mean squared errors of the first `val_size` samples and of the rest, with the running
+        statistics."""
         squares = self.evaluate(params, x).sub_(y).square_()
-        return torch.stack([part.mean(dim=(1, 2)) for part in (squares[:, :val_size], squares[:, val_size:])])
+        for row, part in zip(out, squares.split([val_size, x.shape[1] - val_size], dim=1), strict=True):
+            torch.mean(part, dim=(1, 2), out=row)
 
     def _linear(self, params: Tensors, layer: int, h: Tensor, out: _Room | None = None) -> Tensor:
         """h `[R, B, D]` → `[B, R, D']`."""
@@ -176,7 +178,7 @@ class StackedMLP(Network):
         if statistics is not None:
             self._track(statistics)
         error = self._linear(params, self.hidden, inputs[-1]).transpose(0, 1).sub_(y)
-        squared = error.square().sum(dim=(1, 2))
+        squared = error.square().sum(dim=(1, 2))[None]
 
         delta = error.mul_(self._delta_scale(x))
         self._linear_gradients(self.hidden, delta, inputs[-1])

@@ -37,16 +37,20 @@ def precision(name: str) -> torch.dtype:
 
 
 @contextmanager
-def products(name: str) -> Iterator[None]:
-    """Let torch multiply float32 matrices on a CUDA device in the precision `name`, in here alone.
+def at_work(device: torch.device, precision: str) -> Iterator[None]:
+    """On a CUDA device: make it the current one, and let torch multiply float32 matrices in `precision`, in here alone.
 
-    The switch is the process's: other threads' products in that moment take it, too.
+    That switch is the process's: other threads' products in that moment take it, too.
     """
+    if device.type != "cuda":
+        yield
+        return
     switch = torch.backends.cuda.matmul
     before = switch.fp32_precision
-    switch.fp32_precision = "tf32" if name == "tf32" else "ieee"
+    switch.fp32_precision = "tf32" if precision == "tf32" else "ieee"
     try:
-        yield
+        with torch.cuda.device(device):
+            yield
     finally:
         switch.fp32_precision = before
 

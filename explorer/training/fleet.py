@@ -6,6 +6,7 @@ be captured runs uncaptured, and `Fleet.captured` says so.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
@@ -20,16 +21,13 @@ from explorer.base.tensors import Tensors
 from explorer.challenge.data import Dataset
 from explorer.challenge.model import Network, StackedMLP, initialize
 from explorer.challenge.settings import Challenge
-from explorer.optimizers.base import Optimizer
+from explorer.optimizers.base import Elementwise, Optimizer
 from explorer.records.records import Phase, Run, Snapshot, Status
 from explorer.training import devices, memory
 from explorer.training.graph import Leash, capture, tensors_of
+from explorer.training.verdict import CODES, code, decide
 
-DIVERGED_ABOVE = 1e8
-"""A loss above this (targets are of order one) counts as divergence, as NaN and infinity do."""
-
-_CODES = list(Status)
-_CODE = {status: code for code, status in enumerate(_CODES)}
+log = logging.getLogger(__name__)
 
 
 class Fleet:
@@ -89,19 +87,27 @@ class Fleet:
         self._bound = optimizer.bind(self._columns)
         self.state = self._bound.init_state(self.params, self._seed)
 
-        # What the device knows of every run; the host reads it in `snapshot` alone.
+        # What the device knows of every run; the host reads it in `snapshot` alone.  Column e is epoch e, from 1.
         self._now = torch.zeros((), dtype=torch.int64, device=self.device)
         self._losses = torch.full((3, count), torch.nan, device=self.device, dtype=self.dtype)
-        self._history = self._losses[:, :, None].repeat(1, 1, self.challenge.max_epochs)
+        self._records = self._losses.clone()
+        self._history = self._losses[:, :, None].repeat(1, 1, self.challenge.max_epochs + 1)
         self._status = torch.zeros(count, dtype=torch.int64, device=self.device)
         self._epochs = torch.zeros(count, dtype=torch.int64, device=self.device)
         self._best_epoch = torch.zeros(count, dtype=torch.int64, device=self.device)
         self._best_val = torch.full((count,), torch.inf, device=self.device, dtype=self.dtype)
+        self._improved = torch.zeros(count, dtype=torch.bool, device=self.device)
 
-        self.captured = self.device.type == "cuda" and optimizer.capturable
+        on_cuda = self.device.type == "cuda"
+        self.captured = on_cuda and optimizer.capturable
         """Whether an epoch is launched as one CUDA graph."""
         self._launch: Callable[[], None] | None = None
-        self._leash = Leash() if self.device.type == "cuda" else None
+        self._leash = Leash() if on_cuda else None
+        self._aside = torch.cuda.Stream(self.device) if on_cuda else None
+        self._order = self._shuffle(self._now)
+        judged = [*self._losses, *self._records, self._status, self._epochs, self._best_epoch]
+        self._decide = self._one_kernel("verdict", self._judged, [self._now, *judged, self._best_val, self._improved])
+        self._move = self._elementwise_move()
 
     @property
     def prepared(self) -> bool:
@@ -113,9 +119,9 @@ class Fleet:
         if self.prepared:
             return
         batches = self.challenge.batches()
-        with devices.products(self.precision):
-            kept = (self.params, self.best, self.state, self._now, self._losses, self._history)
-            ends = (self._status, self._epochs, self._best_epoch, self._best_val)
+        kept = (self.params, self.best, self.state, self._now, self._losses, self._history, self._order)
+        ends = (self._status, self._epochs, self._best_epoch, self._best_val)
+        with devices.at_work(self.device, self.precision):
             self._launch = capture(
                 lambda: self._train(batches), lambda: self._train(batches[-2:]), tensors_of((kept, ends))
             )
@@ -128,16 +134,16 @@ class Fleet:
         began = time.perf_counter()
         try:
             self.prepare()
-            if self._launch is not None:
-                if interrupted():
-                    return False
-                self._launch()
-            else:
-                with devices.products(self.precision):
+            with devices.at_work(self.device, self.precision):
+                if self._launch is None:
                     if not self._train(self.challenge.batches(), interrupted):
                         return False
-            if self._leash is not None:
-                self._leash.launched()
+                elif interrupted():
+                    return False
+                else:
+                    self._launch()
+                if self._leash is not None:
+                    self._leash.launched()
             self.epoch += 1
             return True
         finally:
@@ -153,13 +159,13 @@ class Fleet:
 
     def stop(self, status: Status = Status.STOPPED) -> None:
         """End every run that still goes on."""
-        self._status.masked_fill_(self._status == _CODE[Status.RUNNING], _CODE[status])
+        self._status.masked_fill_(self._status == code(Status.RUNNING), code(status))
 
     def snapshot(self, generation: int = 0, phase: Phase = Phase.RUNNING, message: str = "") -> Snapshot:
         """The epochs since the last snapshot, and how every run stands (copies from the device, and waits for it)."""
         began = time.perf_counter()
-        train, val, test = self._history[:, :, self._reported : self.epoch].cpu().double().numpy()
-        status = tuple(_CODES[code] for code in self._status.tolist())
+        train, val, test = self._history[:, :, self._reported + 1 : self.epoch + 1].cpu().double().numpy()
+        status = tuple(CODES[number] for number in self._status.tolist())
         epochs, best_epoch = self._epochs.cpu().numpy().copy(), self._best_epoch.cpu().numpy().copy()
         self.seconds += time.perf_counter() - began
         first, self._reported = self._reported + 1, self.epoch
@@ -182,18 +188,32 @@ class Fleet:
 
     def _train(self, batches: Sequence[tuple[int, int]], interrupted: Callable[[], bool] = lambda: False) -> bool:
         """One epoch over `batches`; False if it was given up."""
-        order = permutations(self._seed, Stream.ORDER, self._now.expand(len(self.runs)), self.challenge.train_size)
-        inputs, targets = _take(self._train_inputs, order), _take(self._train_targets, order)
+        following = None
+        if self._aside is None:
+            self._order = self._shuffle(self._now)
+        else:  # the next epoch's order costs no time beside this epoch
+            self._aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._aside):
+                following = self._shuffle(self._now + 1)
+        inputs, targets = _take(self._train_inputs, self._order), _take(self._train_targets, self._order)
         squared = []
         for start, end in batches:
             if interrupted():
                 return False
             squared.append(self._batch(inputs[:, start:end], targets[:, start:end]))
-        self._judge(torch.stack(squared).sum(dim=0) / targets[0].numel())
+        torch.sum(torch.cat(squared), dim=0, out=self._losses[0]).div_(targets[0].numel())
+        val_size = self.challenge.val_size
+        self.model.losses(self.params, self._heldout_inputs, self._heldout_targets, val_size, self._losses[1:])
+        if self._aside is not None and following is not None:
+            torch.cuda.current_stream().wait_stream(self._aside)
+            self._order.copy_(following)
+        self._decide()
+        self._history.index_copy_(2, self._now[None], self._records[:, :, None])
+        torch.where(self._improved[:, None], self.params.buffer, self.best.buffer, out=self.best.buffer)
         return True
 
     def _batch(self, x: Tensor, y: Tensor) -> Tensor:
-        """One proposal, forward, backward and update; each run's summed squared error `[R]`."""
+        """One proposal, forward, backward and update; each run's summed squared error, in parts `[parts, R]`."""
         params, told = self.params, (self._now, self._losses[0], self._losses[1])
         proposal = self._bound.query_at_params(self.state, params, *told)
         if proposal is None:
@@ -201,6 +221,9 @@ class Fleet:
         else:
             statistics = None if self.challenge.restore_statistics else params
             squared = self.model.train_batch(self._as_tensors(proposal), x, y, statistics)
+        if self._move is not None:
+            self._move()
+            return squared
         updates = self._bound.step(self.state, params, self.model.gradients, *told)
         if isinstance(updates, Tensors):
             params.flat.add_(updates.flat)
@@ -219,28 +242,38 @@ class Fleet:
             slot.copy_(proposed)
         return self._proposed
 
-    def _judge(self, train_loss: Tensor) -> None:
-        """Evaluate; then decide for every run whether this epoch is its best, and whether it is its last."""
-        self._losses[0] = train_loss
-        val_size = self.challenge.val_size
-        self._losses[1:] = self.model.losses(self.params, self._heldout_inputs, self._heldout_targets, val_size)
-        going = self._status == _CODE[Status.RUNNING]
-        recorded = self._losses.masked_fill(~(going & self._losses.isfinite()), torch.nan)
-        self._history.index_copy_(2, self._now[None], recorded[:, :, None])
+    def _elementwise_move(self) -> Callable[[], object] | None:
+        """What an elementwise optimizer does to all weights at once, or None for other optimizers."""
+        rule = self._bound
+        if not isinstance(rule, Elementwise) or type(rule).step is not Elementwise.step:
+            return None
+        names, memories = tuple(self._columns), [self.state[name].flat for name in rule.memory]
 
-        epoch = self._now.add_(1)
-        diverged = going & ~(self._losses < DIVERGED_ABOVE).all(dim=0)
-        improved = going & ~diverged & (self._losses[1] < self._best_val - self.challenge.min_delta)
-        torch.where(improved, self._losses[1], self._best_val, out=self._best_val)
-        torch.where(improved, epoch, self._best_epoch, out=self._best_epoch)
-        torch.where(going, epoch, self._epochs, out=self._epochs)
-        torch.where(improved[:, None], self.params.buffer, self.best.buffer, out=self.best.buffer)
+        def move(p: Tensor, g: Tensor, t: Tensor, *rest: Tensor) -> None:
+            columns = dict(zip(names, rest[len(memories) :], strict=True))
+            here = rule if p is self.params.flat else rule.bind(columns)
+            p.add_(here.rule(p, g, t.add_(1), *rest[: len(memories)]))
 
-        tired = going & (epoch - self._best_epoch >= self.challenge.patience)
-        # Later lines win: a run that diverges in its last epoch has diverged.
-        self._status.masked_fill_(going & (epoch >= self.challenge.max_epochs), _CODE[Status.MAX_EPOCHS])
-        self._status.masked_fill_(tired, _CODE[Status.EARLY_STOPPED])
-        self._status.masked_fill_(diverged, _CODE[Status.DIVERGED])
+        flat = [self.params.flat, self.model.gradients.flat, self.state["t"], *memories]
+        return self._one_kernel(f"{self.optimizer.key}_move", move, [*flat, *self._columns.values()])
+
+    def _judged(self, now: Tensor, *rest: Tensor) -> None:
+        decide(self.challenge, now, list(rest[:3]), list(rest[3:6]), *rest[6:])
+
+    def _one_kernel(self, name: str, body: Callable[..., object], tensors: list[Tensor]) -> Callable[[], object]:
+        """`body(*tensors)`, on a CUDA device in one or two kernels where it is elementwise."""
+        if self.device.type == "cuda" and find_spec("triton") is not None:
+            from explorer.training.fuse import Unfusable, fuse
+
+            try:
+                return fuse(name, body, tensors)
+            except Unfusable as reason:
+                log.debug("%s runs operation by operation: %s", name, reason)
+        return lambda: body(*tensors)
+
+    def _shuffle(self, epoch: Tensor) -> Tensor:
+        """The runs' orders `[R, n]` in epoch `epoch`, from 0."""
+        return permutations(self._seed, Stream.ORDER, epoch.expand(len(self.runs)), self.challenge.train_size)
 
     def _tensor(self, values: object, dtype: torch.dtype | None = None) -> Tensor:
         return torch.as_tensor(values, dtype=dtype or self.dtype, device=self.device)

@@ -20,6 +20,7 @@ import torch
 from explorer.challenge.settings import Challenge
 from explorer.optimizers.base import Optimizer
 from explorer.records import Fault, Instances, Phase, Run, Snapshot, Status
+from explorer.training import devices
 from explorer.training.faults import sentence
 from explorer.training.fleet import Fleet
 from explorer.training.survey import Survey
@@ -81,6 +82,7 @@ class Worker:
         self._open = True
         self._pace: float | None = None
         self._job: _Job | None = None
+        self._streams = False
         self._survey: Survey | None = None
         self._thread = threading.Thread(target=self._work, name="explorer-worker", daemon=True)
         self._thread.start()
@@ -182,6 +184,9 @@ class Worker:
     def _train(self, job: _Job) -> None:
         now = time.monotonic()
         runs = job.phase is Phase.RUNNING and (not self._pace or now >= job.due)
+        if (runs or job.steps) and not job.fleet.prepared:
+            self._records.put(job.fleet.snapshot(job.generation, Phase.PREPARING))
+            job.fleet.prepare()
         if (runs or job.steps) and job.fleet.advance(lambda: self._ticket != self._honoured):
             job.due = max(job.due, now - 1) + 1 / self._pace if self._pace else now
             job.steps = max(0, job.steps - 1)
@@ -209,6 +214,10 @@ class Worker:
     def _start(self, generation: int, plan: Plan, paused: bool) -> None:
         self._end()
         try:
+            if devices.resolve(plan.device).type == "cuda" and not self._streams:
+                # A stream of this thread's own: two sessions' fleets share the device instead of taking turns.
+                torch.cuda.set_stream(torch.cuda.Stream())
+                self._streams = True
             fleet = Fleet(plan.challenge, plan.optimizer, plan.seeds, plan.device, plan.precision)
         except Exception as error:
             self._records.put(Fault(generation, sentence(error), traceback.format_exc()))

@@ -1,0 +1,303 @@
+"""From elementwise torch code to one or two Triton kernels.
+
+A function on a fleet's tensors is run once on `meta` tensors, which have shapes and no numbers, while every torch
+operation is written down.  Three kinds of tensor may occur: `[R, T]` (a number for every weight of every run), `[R]` or
+`[R, 1]` (one for every run) and `[]`.  What needs no weights is done for all runs by a first kernel; a second does the
+rest, reads every weight-sized tensor once and writes those that changed.  torch itself would go to memory and back for
+each operation.
+"""
+
+# pyright: reportMissingImports=false
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+MOST_RUNS = 4096
+"""The first kernel holds all runs in one program."""
+
+BLOCK = 1024
+
+_TYPES = {torch.float32: "tl.float32", torch.float64: "tl.float64", torch.int64: "tl.int64", torch.bool: "tl.int1"}
+_FORMULAS = {
+    "abs": "tl.abs({0})",
+    "add": "{0} + {1}",
+    "bitwise_and": "{0} & {1}",
+    "bitwise_not": "{0} == 0",
+    "bitwise_or": "{0} | {1}",
+    "clone": "{0}",
+    "copy_": "{1}",
+    "eq": "{0} == {1}",
+    "exp": "tl.exp({0})",
+    "fill_": "{1}",
+    "ge": "{0} >= {1}",
+    "gt": "{0} > {1}",
+    "le": "{0} <= {1}",
+    "lerp": "tl.where(tl.abs({2}) < 0.5, {0} + {2} * ({1} - {0}), {1} - ({1} - {0}) * (1.0 - {2}))",
+    "log": "tl.log({0})",
+    "lt": "{0} < {1}",
+    "masked_fill": "tl.where({1}, {2}, {0})",
+    "maximum": "tl.maximum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
+    "minimum": "tl.minimum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
+    "mul": "{0} * {1}",
+    "ne": "{0} != {1}",
+    "neg": "-{0}",
+    "rsub": "{1} - {0}",
+    "sign": "tl.where({0} > 0, 1.0, tl.where({0} < 0, -1.0, 0.0))",
+    "sub": "{0} - {1}",
+    "where": "tl.where({0}, {1}, {2})",
+    "_to_copy": "{0}",
+}
+_FORMULAS |= {"clamp_min": _FORMULAS["maximum"], "clamp_max": _FORMULAS["minimum"]}
+_FORMULAS |= {"logical_and": "{0} & {1}", "logical_or": "{0} | {1}", "logical_not": "{0} == 0"}
+"""An aten operation, without its overload, as an expression of its operands."""
+
+_CONSTANTS = {"zeros_like": 0, "zeros": 0, "ones_like": 1, "ones": 1, "zero_": 0}
+_VIEWS = {"view", "_unsafe_view", "expand", "unsqueeze", "squeeze", "alias", "detach", "reshape"}
+
+
+class Unfusable(Exception):
+    """The code does something that is not elementwise, or that is not known here."""
+
+
+@dataclass(frozen=True)
+class _Value:
+    """What a tensor holds at some moment: its name in the kernels, kind (all, runs, one), type, and whether the first
+    kernel computes it."""
+
+    name: str
+    kind: str
+    dtype: torch.dtype
+    small: bool
+
+
+class _Trace(TorchDispatchMode):
+    """Writes down what happens to `inputs` on `meta`, as lines of the two kernels."""
+
+    def __init__(self, inputs: Sequence[Tensor], runs: int) -> None:
+        super().__init__()
+        self.runs = runs
+        self.lines: dict[str, list[str]] = {"small": [], "all": []}
+        self.crossing: dict[str, _Value] = {}
+        """Values without weights that the second kernel reads."""
+        self._alive: list[Tensor] = []
+        self._viewed: set[int] = set()
+        self._values: dict[int, _Value] = {}
+        self.before = [self._name(tensor) for tensor in inputs]
+
+    def after(self, tensor: Tensor) -> _Value:
+        """What `tensor` holds by now."""
+        return self._values[id(tensor)]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        name = func.overloadpacket.__name__
+        if name in _VIEWS:
+            source = self._values[id(args[0])]
+            self._viewed |= {id(args[0]), id(result)}
+            self._alive.append(result)
+            self._values[id(result)] = _Value(source.name, self._kind(result), source.dtype, source.small)
+            return result
+        inplace = name.endswith("_")
+        if inplace and id(args[0]) in self._viewed:
+            raise Unfusable(f"{name} on a tensor that is seen twice")
+        expression = self._expression(name, args, kwargs, result)
+        value = self._name(result)
+        self.lines["small" if value.small else "all"].append(f"{value.name} = {expression}")
+        return result
+
+    def _name(self, tensor: Tensor) -> _Value:
+        if tensor.dtype not in _TYPES:
+            raise Unfusable(f"a tensor of {tensor.dtype}")
+        self._alive.append(tensor)  # so that no other tensor gets its id
+        kind = self._kind(tensor)
+        value = _Value(f"v{len(self._alive)}", kind, tensor.dtype, kind != "all")
+        self._values[id(tensor)] = value
+        return value
+
+    def _kind(self, tensor: Tensor) -> str:
+        shape = tuple(tensor.shape)
+        if shape == ():
+            return "one"
+        if shape in ((self.runs,), (self.runs, 1)):
+            return "runs"
+        if len(shape) == 2 and shape[0] == self.runs:
+            return "all"
+        raise Unfusable(f"a tensor of shape {shape}")
+
+    def _expression(self, name: str, args: Any, kwargs: Any, result: Tensor) -> str:
+        kind, dtype = self._kind(result), result.dtype
+        if name in _CONSTANTS or name in ("full", "full_like", "scalar_tensor"):
+            value = _CONSTANTS[name] if name in _CONSTANTS else args[0 if name == "scalar_tensor" else 1]
+            return self._operand(value, kind, dtype)
+        operands = [arg for arg in args if isinstance(arg, Tensor | int | float)]
+        known = {"alpha", "value", "dtype", "device", "layout", "memory_format"}
+        if (len(operands) < len(args) and name != "clamp") or kwargs.keys() - known:
+            raise Unfusable(f"{name} with {args} and {kwargs}")
+        compute = dtype
+        if dtype is torch.bool and len(operands) == 2:
+            compute = torch.result_type(*operands)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        types = [compute] * len(operands)
+        if name in ("where", "masked_fill", "masked_fill_"):
+            types[0 if name == "where" else 1] = torch.bool
+        texts = [self._operand(*pair) for pair in zip(operands, [kind] * len(operands), types, strict=True)]
+        formula = self._formula(name if name in _FORMULAS else name.rstrip("_"), args, kwargs, compute)
+        return f"({formula.format(*texts)}).to({_TYPES[dtype]})"
+
+    def _formula(self, name: str, args: Any, kwargs: Any, dtype: torch.dtype) -> str:
+        double = dtype is torch.float64
+        divide = "({} / {})" if double else "tl.div_rn({}, {})"
+        root = "tl.sqrt({0})" if double else "tl.sqrt_rn({0})"
+        one = f"tl.full((), 1.0, {_TYPES[dtype]})"
+        powers = {2: "{0} * {0}", 3: "{0} * {0} * {0}", 1: "{0}", 0.5: root, -0.5: divide.format(one, root)}
+        if name in ("add", "sub", "rsub") and kwargs.get("alpha", 1) != 1:
+            factor = f"tl.full((), {kwargs['alpha']!r}, {_TYPES[dtype]})"
+            return {"add": "{0} + F * {1}", "sub": "{0} - F * {1}", "rsub": "{1} - F * {0}"}[name].replace("F", factor)
+        if name in ("addcmul", "addcdiv"):
+            factor = f"tl.full((), {float(kwargs.get('value', 1))!r}, {_TYPES[dtype]})"
+            return "{0} + " + factor + (" * {1} * {2}" if name == "addcmul" else " * " + divide.format("{1}", "{2}"))
+        if name == "div":
+            return divide.format("{0}", "{1}")
+        if name == "reciprocal":
+            return divide.format(one, "{0}")
+        if name in ("sqrt", "rsqrt"):
+            return powers[0.5 if name == "sqrt" else -0.5]
+        if name == "pow":
+            if isinstance(args[1], int | float) and args[1] in powers:
+                return powers[args[1]]
+            if double:
+                return "tl.exp({1} * tl.log({0}))"
+        if name == "clamp":
+            low, high = (*args[1:], None)[:2]
+            text = "{0}" if low is None else _FORMULAS["maximum"]
+            return (
+                text
+                if high is None
+                else _FORMULAS["minimum"].replace("{1}", "{1}" if low is None else "{2}").replace("{0}", text)
+            )
+        if name not in _FORMULAS:
+            raise Unfusable(name)
+        return _FORMULAS[name]
+
+    def _operand(self, operand: Any, kind: str, dtype: torch.dtype) -> str:
+        if not isinstance(operand, Tensor):
+            number = repr(operand) if abs(operand) < float("inf") else f"float('{operand}')"
+            return f"tl.full((), {number}, {_TYPES[dtype]})"
+        if id(operand) not in self._values:
+            raise Unfusable("a tensor from outside")
+        value = self._values[id(operand)]
+        if kind == "all" and value.small:
+            self.crossing[value.name] = value
+        return value.name if value.dtype is dtype else f"{value.name}.to({_TYPES[dtype]})"
+
+
+def fuse(name: str, body: Callable[..., object], tensors: Sequence[Tensor]) -> Callable[[], None]:
+    """What does to `tensors`, in place, the same as `body(*tensors)`, in one or two kernels.
+
+    `[R, T]` tensors must all have the same distance from row to row.  `Unfusable` says what stands against it.
+    """
+    runs = next((len(tensor) for tensor in tensors if tensor.dim()), 1)
+    of_weights = [tensor for tensor in tensors if tensor.dim() == 2 and tensor.shape[1] > 1]
+    if runs > MOST_RUNS or len({(tensor.shape, tensor.stride()) for tensor in of_weights}) > 1:
+        raise Unfusable("too many runs, or rows of several lengths")
+    stand_ins = [torch.empty(tensor.shape, dtype=tensor.dtype, device="meta") for tensor in tensors]
+    trace = _Trace(stand_ins, runs)
+    with trace:
+        body(*stand_ins)
+    after = [trace.after(stand_in) for stand_in in stand_ins]
+    places = list(zip(tensors, trace.before, after, strict=True))
+    small = [place for place in places if place[1].small]
+    kept = {before.name for _, before, now in small if before == now}
+    scratch = [value for value in trace.crossing.values() if value.name not in kept]
+    device = tensors[0].device
+    rooms = {
+        value.name: torch.empty(1 if value.kind == "one" else runs, dtype=value.dtype, device=device)
+        for value in scratch
+    }
+
+    launches: list[Callable[[], object]] = []
+    if scratch or any(before != now for _, before, now in small):
+        first = _Kernel(f"{name}_small")
+        for tensor, before, _ in small:
+            first.load(before, tensor, "" if before.kind == "one" else " + i, i < R")
+        first.lines += trace.lines["small"]
+        first.lines.append("tl.debug_barrier()")  # a number that all threads read must not be replaced too early
+        for value in scratch:
+            first.store(value, rooms[value.name], "" if value.kind == "one" else " + i", "i < R")
+        for tensor, before, now in small:
+            if before != now:
+                first.store(now, tensor, "" if before.kind == "one" else " + i", "i < R")
+        kernel, block = first.compile(["i = tl.arange(0, BLOCK)"]), max(16, 1 << (runs - 1).bit_length())
+        launches.append(lambda: kernel[(1,)](*first.tensors, R=runs, ROW=0, BLOCK=block))
+    if trace.lines["all"]:
+        second = _Kernel(f"{name}_all")
+        for tensor, before, _ in places:
+            if not before.small:
+                second.load(before, tensor, " + at, i < R")
+        for value in trace.crossing.values():
+            tensor = rooms.get(value.name)
+            if tensor is None:
+                tensor = next(tensor for tensor, before, _ in small if before.name == value.name)
+            second.load(value, tensor, "" if value.kind == "one" else " + run")
+        second.lines += trace.lines["all"]
+        for tensor, before, now in places:
+            if not before.small and before != now:
+                second.store(now, tensor, " + at", "i < R")
+        size, row = of_weights[0].shape[1], of_weights[0].stride(0)
+        sweep = second.compile(
+            [
+                "run = tl.program_id(1).to(tl.int64)",
+                "i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)",
+                "at = run * ROW + i",
+            ]
+        )
+        grid = (triton.cdiv(size, BLOCK), runs)
+        launches.append(lambda: sweep[grid](*second.tensors, R=size, ROW=row, BLOCK=BLOCK))
+
+    def launch() -> None:
+        for each in launches:
+            each()
+
+    return launch
+
+
+class _Kernel:
+    """A Triton kernel in the making: the tensors that it takes, and its lines.  R: how many numbers a row has."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.tensors: list[Tensor] = []
+        self.lines: list[str] = []
+
+    def load(self, value: _Value, tensor: Tensor, at: str) -> None:
+        self.lines.append(f"{value.name} = tl.load({self._pointer(tensor)}{at})")
+
+    def store(self, value: _Value, tensor: Tensor, at: str, mask: str) -> None:
+        self.lines.append(f"tl.store({self._pointer(tensor)}{at}, {value.name}{', ' + mask if at else ''})")
+
+    def _pointer(self, tensor: Tensor) -> str:
+        if not any(tensor is known for known in self.tensors):
+            self.tensors.append(tensor)
+        return f"p{next(i for i, known in enumerate(self.tensors) if tensor is known)}"
+
+    def compile(self, start: Sequence[str]) -> Any:
+        """The kernel; Triton reads its source, so that is put where `inspect` looks."""
+        pointers = ", ".join(f"p{index}" for index in range(len(self.tensors)))
+        head = f"def {self.name}({pointers}, R, ROW, BLOCK: tl.constexpr):"
+        source = "\n    ".join([head, *start, *self.lines]) + "\n"
+        file = f"<fused {self.name} {crc32(source.encode())}>"
+        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+        space: dict[str, Any] = {"tl": tl, "__name__": __name__}
+        exec(compile(source, file, "exec"), space)  # the source is made from the formulas above alone
+        return triton.jit(space[self.name])
