@@ -41,16 +41,18 @@ class Layout:
             if slot.trainable:
                 self.trainable_size = self.size
 
-        self._blocks: dict[torch.device, tuple[Tensor, Tensor]] = {}
+        self._blocks: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
 
-    def blocks(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Which trainable slot each block of `ALIGNMENT` elements lies in: `[T/32]`, and one-hot `[T/32, S]`."""
-        if device not in self._blocks:
+    def blocks(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Which trainable slot each `ALIGNMENT` elements lie in: `[T/32]`, and one-hot `[T/32, S]`, as `like`."""
+        place = like.device, like.dtype
+        if place not in self._blocks:
             trainable = [slot for slot in self.slots if slot.trainable]
             counts = torch.tensor([-(-prod(slot.shape) // ALIGNMENT) for slot in trainable], dtype=torch.int64)
-            numbers = torch.repeat_interleave(torch.arange(len(trainable)), counts).to(device)
-            self._blocks[device] = numbers, torch.nn.functional.one_hot(numbers, len(trainable))
-        return self._blocks[device]
+            numbers = torch.repeat_interleave(torch.arange(len(trainable)), counts)
+            onehot = torch.nn.functional.one_hot(numbers, len(trainable))
+            self._blocks[place] = numbers.to(like.device), onehot.to(like)
+        return self._blocks[place]
 
     def zeros(self, runs: int, device: torch.device | str, dtype: torch.dtype) -> Tensors:
         """Zeros for `runs` runs."""
@@ -119,13 +121,13 @@ def from_leaves(parts: Sequence[Tensor], like: Sequence[Tensor]) -> list[Tensor]
 
 
 def constants(values: Sequence[float], like: Sequence[Tensor]) -> list[Tensor]:
-    """One number a tensor, in the layout of `like`; all runs share the memory, so it must not be written to."""
+    """One number a tensor, in the layout of `like`."""
     if isinstance(like, Tensors):
         row = like.layout.zeros(1, like.buffer.device, like.buffer.dtype)
         for tensor, value in zip(row, values, strict=True):
             tensor.fill_(value)
-        return Tensors(like.layout, row.buffer.expand(len(like.buffer), -1))
-    return [tensor.new_full((), value).expand_as(tensor) for tensor, value in zip(like, values, strict=True)]
+        return Tensors(like.layout, row.buffer.repeat(len(like.buffer), 1))
+    return [torch.full_like(tensor, value) for tensor, value in zip(like, values, strict=True)]
 
 
 def column(values: Tensor, like: Tensor) -> Tensor:
@@ -146,6 +148,6 @@ def tensor_norms(leaf: Tensor, like: Sequence[Tensor]) -> Tensor:
     """
     if not isinstance(like, Tensors):
         return torch.linalg.vector_norm(leaf, dim=tuple(range(1, leaf.dim())), keepdim=True)
-    numbers, onehot = like.layout.blocks(leaf.device)
-    squares = leaf.unflatten(1, (-1, ALIGNMENT)).square().sum(2) @ onehot.to(leaf.dtype)
-    return squares.sqrt().index_select(1, numbers).repeat_interleave(ALIGNMENT, dim=1)
+    numbers, onehot = like.layout.blocks(leaf)
+    norms = (leaf.unflatten(1, (-1, ALIGNMENT)).square().sum(2) @ onehot).sqrt_()
+    return norms.index_select(1, numbers)[:, :, None].expand(-1, -1, ALIGNMENT).flatten(1)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
 from explorer.optimizers.base import Optimizer, State
 
-__all__ = ["Optimizer", "State", "create", "get", "modifiers", "names"]
+__all__ = ["Optimizer", "State", "create", "get", "load", "modifiers", "names"]
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
 from explorer.optimizers import modifiers  # noqa: E402 - after every optimizer is known
+from explorer.optimizers.adapter import adapt  # noqa: E402
+from explorer.optimizers.plugins import load_class  # noqa: E402
 
 
 def _shelf() -> dict[str, type[Optimizer]]:
@@ -36,9 +39,12 @@ def names() -> list[str]:
 def get(name: str) -> type[Optimizer]:
     """The class of the optimizer called `name`, with modifiers where they follow it (`adam+clip+cosine`).
 
-    `ValueError` if there is none.
+    A name with a colon is the import path of a `torch.optim.Optimizer` (`torch:Adafactor`).  `ValueError` if there is
+    none.
     """
     key, *modified = name.split("+")
+    if ":" in key:
+        return modifiers.apply(adapt(key), modified)
     try:
         return modifiers.apply(_shelf()[key], modified)
     except KeyError:
@@ -60,3 +66,19 @@ def create(name: str, modify: str | Iterable[str] = (), **hyperparameters: Any) 
     parsed = [modifiers.parse(text) for text in listed]
     settings = {field: value for _, values in parsed for field, value in values.items()}
     return get("+".join([name, *(modifier for modifier, _ in parsed)]))(**(settings | hyperparameters))
+
+
+def load(path: str | Path, modify: str | Iterable[str] = (), **hyperparameters: Any) -> Optimizer:
+    """The optimizer in the Python file at `path`, which from then on is on the shelf too.
+
+    The file defines the challenge's functions (`optimizer_init_state`, `optimizer_step` and, where it proposes,
+    `optimizer_query_at_params`), and the optimizer has the file's name; or one `Optimizer` class with a `key`.
+    `ValueError` says what is wrong with it.
+    """
+    before = _shelf()
+    loaded = load_class(path)
+    taken = before.get(loaded.key)
+    if taken is not None and taken.__module__ != loaded.__module__:
+        loaded.composed = True  # pyright: ignore[reportAttributeAccessIssue]  # keeps it off the shelf
+        raise ValueError(f"plugin = {str(path)!r} is called {loaded.key}, as an optimizer on the shelf is: rename it.")
+    return create(loaded.key, modify, **hyperparameters)
