@@ -14,6 +14,7 @@ from explorer.app.fields import changes
 from explorer.app.figure import LossFigure
 from explorer.app.session import Session
 from explorer.app.setup import PACES
+from explorer.optimizers import Optimizer
 from explorer.records import Phase
 from explorer.training.worker import Plan
 from explorer.views.losses import lines
@@ -40,9 +41,17 @@ class Explorer(pn.viewable.Viewer):
         self._loading = False
         self._html = {
             name: pn.pane.HTML("", stylesheets=[figures.STYLE], sizing_mode="stretch_width", margin=(4, 10))
-            for name in ("cards", "chips", "chances", "runs", "status")
+            for name in ("cards", "chips", "chances", "runs", "status", "notice")
         }
-        self._notice = pmui.Alert("", severity="warning", closeable=True, closed=True, sizing_mode="stretch_width")
+        # The alert's own text would be taken for HTML, tags from the address included: a pane with escaped text is not.
+        self._notice = pmui.Alert(
+            self._html["notice"],
+            severity="warning",
+            closeable=True,
+            closed=True,
+            sizing_mode="stretch_width",
+            margin=10,
+        )
         self._buttons = self._make_buttons()
         self._log = pmui.Switch(value=True, label="Log scale")
         self._follow = pmui.Switch(value=True, label="Follow")
@@ -136,21 +145,17 @@ class Explorer(pn.viewable.Viewer):
             self._preview()
         elif name == "accuracy_factor" and session.challenge is not None:
             session.challenge.accuracy_factor = self.controls.challenge.accuracy_factor
-        elif session.busy and session.plan is not None and name in session.plan.optimizer.fields():
-            self._tune(name)
+        elif session.busy and session.plan is not None:
+            self._tune(session.plan.optimizer, name)
         self._write_address()
         self._show()
 
-    def _tune(self, name: str) -> None:
+    def _tune(self, running: Optimizer, name: str) -> None:
         """Hand a hyperparameter to the running fleet, unless it is swept or fixed there."""
-        plan, value = self.session.plan, self.controls.hyperparameters[name]
-        same = plan.optimizer.key == self.controls.setup.optimizer
-        if (
-            same
-            and plan.optimizer.sweepable(name)
-            and not isinstance(value, list)
-            and name not in plan.optimizer.sweeps
-        ):
+        if running.key != self.controls.setup.optimizer or name not in running.fields():
+            return
+        value = self.controls.hyperparameters[name]
+        if running.sweepable(name) and name not in running.sweeps and not isinstance(value, list):
             self.session.worker.tune(**{name: value})
             self._settings[name] = value
 
@@ -162,7 +167,8 @@ class Explorer(pn.viewable.Viewer):
         return waiting
 
     def _complain(self, sentence: str) -> None:
-        self._notice.param.update(object=sentence, closed=False)
+        self._html["notice"].object = f"<p>{escape(sentence)}</p>"
+        self._notice.closed = False
 
     def _rescale(self, _) -> None:
         self.figure.log, self.figure.singles = self._log.value, self._singles.value
@@ -196,13 +202,12 @@ class Explorer(pn.viewable.Viewer):
 
     def _live(self) -> None:
         """The page is there: look at the instances, and at the worker from now on."""
-        self._callback = pn.state.add_periodic_callback(self._tick, period=REFRESH)
+        self._callback = pn.state.add_periodic_callback(self._tick, period=REFRESH)  # pyright: ignore[reportArgumentType]
         self._write_address()
         self._preview()
 
     async def _tick(self) -> None:
-        """Take in what the worker reported.  A coroutine, so that it runs on the event loop whatever the server's
-        threads."""
+        """Take in what the worker reported.  A coroutine: it runs on the event loop whatever threads the server has."""
         if self.session.drain():
             self._draw()
 
@@ -229,15 +234,17 @@ class Explorer(pn.viewable.Viewer):
         session = self.session
         table = session.outcomes
         challenge = session.challenge or self.controls.challenge
-        drawn = lines(session.instances, session.threshold)
+        threshold = session.threshold
+        drawn = lines(session.instances, threshold)
         self.figure.refresh(session.history, drawn, challenge.max_epochs)
         swept = [] if session.plan is None else list(session.plan.optimizer.sweeps)
         self._html["cards"].object = figures.cards(session)
         self._html["chips"].object = figures.chips(session)
         self._html["runs"].object = figures.runs(table, swept)
-        self._html["chances"].object = (
-            "" if not drawn else f"<p>{words.chances(challenge, session.instances, session.threshold)}</p>"
-        )
+        chances = ""
+        if session.instances is not None and threshold is not None:
+            chances = words.chances(challenge, session.instances, threshold)
+        self._html["chances"].object = chances and f"<p>{chances}</p>"
         self._html["status"].object = f'<p role="status">{self._status(table)}</p>'
         if session.message:
             self._complain(session.message)
@@ -289,7 +296,16 @@ class Explorer(pn.viewable.Viewer):
             self._html["status"],
             self._notice,
             self._html["cards"],
-            pmui.Paper(self._html["chips"], options, self.figure.panel, self._html["chances"], sizing_mode="stretch_width", margin=10),
-            pmui.Card(self._html["runs"], title="Runs", collapsed=True, sizing_mode="stretch_width", margin=10),
+            pmui.Paper(
+                self._html["chips"],
+                options,
+                self.figure.panel,
+                self._html["chances"],
+                sizing_mode="stretch_width",
+                margin=10,
+            ),
+            pmui.Card(
+                objects=[self._html["runs"]], title="Runs", collapsed=True, sizing_mode="stretch_width", margin=10
+            ),
             sizing_mode="stretch_width",
         )

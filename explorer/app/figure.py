@@ -15,7 +15,7 @@ from explorer.views.style import LINE_LOOKS, LOSS_LOOKS
 
 hv.extension("bokeh", logo=False)
 # Without a graphics card in the browser, WebGL (HoloViews' default) is several times slower than the canvas.
-hv.renderer("bokeh").webgl = False
+hv.renderer("bokeh").param.update(webgl=False)
 
 SINGLES = [view.single(run) for run in range(view.SINGLES)]
 ROLES = [*LOSS_LOOKS, *LINE_LOOKS, *SINGLES, "best", "stop", "figure"]
@@ -75,7 +75,8 @@ class _Axis:
         known = {line.name: [line.value] for line in drawn}
         marks = view.mark_columns(history)
         for figure in [figure for figure in self._rendered if figure.document is None]:
-            self._rendered.pop(figure), self._holding.pop(figure, None)
+            del self._rendered[figure]
+            self._holding.pop(figure, None)
         for figure, plots in self._rendered.items():
             if self._owner.follow:
                 _move(plots["figure"].handles["x_range"], 0.0, window.end)
@@ -112,7 +113,7 @@ class _Axis:
                 source.stream(fresh)
 
     def _hook(self, role: str) -> view.Hook:
-        def found(plot: Any, element: hv.Element) -> None:
+        def found(plot: Any, element: Any) -> None:
             self._rendered.setdefault(plot.state, {})[role] = plot
             if "cds" in plot.handles:
                 plot.handles["cds"].name = f"{'log' if self._log else 'linear'} {role}"

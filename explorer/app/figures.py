@@ -17,7 +17,8 @@ STYLE = """
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(122px, 1fr)); gap: 8px; }
 .figure { border: 1px solid color-mix(in srgb, currentColor 18%, transparent); border-radius: 8px; padding: 7px 11px; }
 .figure dt { font-size: 12px; opacity: 0.75; white-space: nowrap; }
-.figure dd { margin: 1px 0 0; font-size: 20px; font-weight: 600; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.figure dd { margin: 1px 0 0; font-size: 20px; font-weight: 600; white-space: nowrap;
+  font-variant-numeric: tabular-nums; }
 .pass { background: #12814f; color: white; } .fail { background: #c02647; color: white; }
 .pass dt, .fail dt { opacity: 0.95; }
 dl { margin: 0; }
@@ -25,7 +26,8 @@ dl { margin: 0; }
 .chips span { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .chips svg { vertical-align: middle; margin-right: 6px; }
 table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { padding: 4px 10px; text-align: right; border-bottom: 1px solid color-mix(in srgb, currentColor 15%, transparent); }
+th, td { padding: 4px 10px; text-align: right; }
+tr { border-bottom: 1px solid color-mix(in srgb, currentColor 15%, transparent); }
 th { font-weight: 600; position: sticky; top: 0; } .wide { overflow: auto; max-height: 420px; }
 td.pass, td.fail { border-radius: 4px; text-align: center; }
 p { margin: 0; line-height: 1.45; }
@@ -37,9 +39,8 @@ def cards(session: Session) -> str:
     table, history = session.outcomes, session.history
 
     def median(column: str) -> float:
-        if table is None or table[column].isna().all():
-            return float("nan")
-        return float(np.nanmedian(table[column]))
+        values = np.array([]) if table is None else table[column].to_numpy(float)
+        return float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
 
     threshold = float("nan") if session.threshold is None else float(np.median(session.threshold))
     items = [
@@ -98,7 +99,8 @@ def runs(table: pd.DataFrame | None, swept: list[str]) -> str:
         tag = f' class="{word}"' if done else ""
         rows.append("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + f"<td{tag}>{word}</td></tr>")
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
-    return f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    body = "".join(rows)
+    return f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _card(title: str, value: str, box: str = "") -> str:

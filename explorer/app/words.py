@@ -49,8 +49,9 @@ def chances(challenge: Challenge, instances: Instances, threshold: np.ndarray) -
         )
     verdict = "under" if readout <= limit else "above"
     return (
-        f"The frozen read-out keeps ordinary optimizers near a test error of {number(readout)}, {verdict} the threshold "
-        f"of {number(limit)}; the data would allow {number(kernel)}, and the noise alone is {number(noise)}{where}."
+        f"The frozen read-out keeps ordinary optimizers near a test error of {number(readout)}, {verdict} the "
+        f"threshold of {number(limit)}; the data would allow {number(kernel)}, and the noise alone is "
+        f"{number(noise)}{where}."
     )
 
 

@@ -13,7 +13,7 @@ from bokeh.models import CustomJSTickFormatter, FixedTicker, LinearAxis, LogAxis
 from explorer.records import History, Instances, Status
 from explorer.views.style import LINE_LOOKS, LOSS_LOOKS, number
 
-Hook = Callable[[Any, hv.Element], None]
+Hook = Callable[[Any, Any], None]
 Columns = dict[str, list[float]]
 
 SINGLES = 24
@@ -151,9 +151,9 @@ def losses(
     """
     hooks = hooks or {}
     shown = window(history, drawn, limit, log)
-    elements: list[hv.Element] = []
+    elements: list[Any] = []
 
-    def named(element: hv.Element, role: str, *more: Hook, **options: Any) -> None:
+    def named(element: Any, role: str, *more: Hook, **options: Any) -> None:
         called = [*more, *([hooks[role]] if role in hooks else [])]
         elements.append(element.opts(show_legend=False, hooks=called, **options))
 
@@ -176,11 +176,12 @@ def losses(
         )
     for name, data in columns(history).items():
         look = LOSS_LOOKS[name]
-        curve = hv.Curve((data["epoch"], data["loss"], data["low"], data["high"]), "epoch", ["loss", "low", "high"])
+        table = (data["epoch"], data["loss"], data["low"], data["high"])
+        curve = hv.Curve(table, "epoch", ["loss", "low", "high"], label=name)
         tips = [("", name), ("epoch", "@epoch"), ("loss, median", "@loss{0.0000}")]
         tips.append(("quartiles", "@low{0.0000} to @high{0.0000}"))
         named(
-            curve.relabel(name),
+            curve,
             name,
             _band,
             color=look.color,
@@ -201,7 +202,8 @@ def losses(
             tools=["hover"],
             hover_tooltips=[("", f"{_MARKS[role]}"), ("epoch", "@epoch"), ("test loss", "@loss{0.0000}")],
         )
-    return hv.Overlay(elements).opts(
+    overlay: Any = hv.Overlay(elements)
+    return overlay.opts(
         xlim=(0, shown.end),
         ylim=(shown.low, shown.high),
         logy=log,
@@ -221,11 +223,12 @@ LABEL_AXIS = "labels of lines"
 _MARKS = {"best": "best epoch by validation", "stop": "end"}
 
 
-def _label_axis(plot: Any, element: hv.Element) -> None:
+def _label_axis(plot: Any, element: Any) -> None:
     """A second y axis, at the right, whose ticks are the lines' names: readable, and never on top of a curve."""
     figure = plot.state
     log = isinstance(plot.handles["yaxis"], LogAxis)
-    axis = (LogAxis if log else LinearAxis)(
+    kind: Any = LogAxis if log else LinearAxis
+    axis = kind(
         name=LABEL_AXIS,
         ticker=FixedTicker(ticks=[], minor_ticks=[]),
         axis_line_alpha=0,
@@ -251,7 +254,7 @@ def set_labels(axis: Any, texts: dict[float, str]) -> None:
     axis.major_label_overrides = texts
 
 
-def _band(plot: Any, element: hv.Element) -> None:
+def _band(plot: Any, element: Any) -> None:
     """The quartiles behind a median, drawn from the curve's own data source, so that one stream moves both."""
     glyph = plot.handles["glyph"]
     renderer = plot.state.varea(

@@ -43,6 +43,7 @@ def visit(app, page):
     """Open the app with a query; errors on the page's console fail the test."""
     errors = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("requestfailed", lambda request: errors.append(f"{request.url} failed"))
     page.on("pageerror", lambda error: errors.append(str(error)))
 
     def visit(query=""):

@@ -22,7 +22,7 @@ def serve(**options):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = pn.serve(page, port=port, threaded=True, show=False, **options)
+    server = pn.serve(page, port=port, threaded=True, show=False, title="Optimizer Explorer", **options)
     address = f"http://localhost:{port}/"
     until(lambda: urlopen(address).status == 200, 60)
     return server, address

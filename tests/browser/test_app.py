@@ -4,6 +4,7 @@ import gc
 import threading
 import time
 import weakref
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -131,8 +132,8 @@ def test_a_bad_learning_rate_gets_a_sentence_and_the_last_good_value(visit, valu
 
 
 def test_bad_entries_of_the_address_are_named_and_ignored(visit):
-    page = visit("?num_hidden_layers=abc&accuracy_factor=4000&foo=<b>1</b>&lr=0.002&seeds=2")
-    alert = page.get_by_role("alert").inner_text()
+    page = visit("?num_hidden_layers=abc&accuracy_factor=4000&foo=1&lr=0.002&seeds=2")
+    alert = page.get_by_role("alert").locator("p").text_content()
     assert "num_hidden_layers = 'abc' is not allowed: it must be an integer from 1 to 20" in alert
     assert "accuracy_factor = 4000.0 is not allowed" in alert
     assert "foo is not a setting" in alert
@@ -143,11 +144,20 @@ def test_bad_entries_of_the_address_are_named_and_ignored(visit):
     assert "seeds=2" in page.url
 
 
+def test_tags_in_an_address_stay_text(visit):
+    tag = "<img src=none onerror=\"document.title='owned'\">"
+    page = visit(f"?num_hidden_layers={quote(tag)}&{quote(tag)}=1")
+    alert = page.get_by_role("alert")
+    assert alert.locator("p").text_content().count("<img src=none") == 2
+    assert alert.locator("img").count() == 0
+    assert page.title() == "Optimizer Explorer"
+
+
 def test_an_unreachable_challenge_is_explained_from_the_numbers(visit):
     page = visit("?preset=brief")
     floor = until(lambda: sources(page)["log kernel floor"]["y"])[0]
     threshold = sources(page)["log threshold"]["y"][0]
-    said = page.get_by_text("No optimizer can expect to pass this").inner_text()
+    said = page.get_by_text("No optimizer can expect to pass this").text_content()
     assert f"{floor / threshold:.2f} times the threshold" in said
     page.get_by_role("combobox", name="Preset").click()
     page.get_by_role("menuitem", name="tig").click()
