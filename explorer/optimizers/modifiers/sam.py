@@ -26,7 +26,7 @@ class SAM(Modifier):
     modifier = "sam"
     proposes = True
 
-    sam_radius = positive(0.05, "Length ρ of the step uphill, over all weights together.", 1e-3, 10)
+    sam_radius = positive(0.005, "Length ρ of the step uphill, over all weights together.", 1e-4, 1)
 
     def init_state(self, params, seed):
         return super().init_state(params, seed) | {"sam_gradient": zeros_like(params)}
