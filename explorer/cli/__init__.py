@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from explorer.cli import optimizers, serve, train
+from explorer.cli import floors, optimizers, screenshots, serve, train
 
 app = typer.Typer(
     name="explorer",
@@ -16,6 +16,8 @@ app = typer.Typer(
 app.command("serve")(serve.command)
 app.command("train")(train.command)
 app.command("optimizers")(optimizers.command)
+app.command("floors")(floors.command)
+app.command("screenshots")(screenshots.command)
 
 
 def main() -> None:
