@@ -49,8 +49,8 @@ def tiles(runs: int, precision: str) -> Tiles:
     """Measured on an H100: small tiles spread few runs over the card, large ones read less memory once it is full."""
     if runs <= 8:
         if precision == "tf32":
-            return Tiles(layer=(16, 64, 8), output=16, square=(32, 32, 32, 4), evaluation=(128, 32, 64, 4))
-        return Tiles(layer=(8, 64, 4), output=16, square=(32, 32, 32, 4), evaluation=(64, 32, 64, 4))
+            return Tiles(layer=(8, 128, 4), output=16, square=(32, 32, 32, 4), evaluation=(64, 16, 64, 4))
+        return Tiles(layer=(8, 128, 8), output=16, square=(32, 64, 64, 4), evaluation=(64, 16, 128, 4))
     if precision == "tf32":
         return Tiles(layer=(32, 32, 4), output=64, square=(128, 128, 32, 8), evaluation=(128, 64, 32, 4))
     return Tiles(layer=(64, 32, 4), output=64, square=(128, 64, 32, 4), evaluation=(128, 64, 32, 8))
@@ -144,7 +144,7 @@ class FusedMLP(Network):
             )  # fmt: skip
         return squared
 
-    def losses(self, params: Tensors, x: Tensor, y: Tensor, val_size: int, out: Tensor) -> None:
+    def losses(self, params: Tensors, x: Tensor, y: Tensor, out: Tensor) -> None:
         size, width, runs = x.shape[1], self.challenge.width, self.runs
         run = params.buffer.stride(0)
         rows, columns, step, warps = self.tiles.evaluation
@@ -161,7 +161,7 @@ class FusedMLP(Network):
             below, below_run, below_row, inputs = above, size * width, width, width
         parts = torch.empty(triton.cdiv(size, tile["BM"]), 2, runs, device=x.device)
         kernels.evaluate_output[(len(parts), runs)](
-            below, params.buffer, run, self._weights[-1], y, y.stride(0), parts, size, val_size,
+            below, params.buffer, run, self._weights[-1], y, y.stride(0), parts, size, self.challenge.val_size,
             K=width, N=self.challenge.output_dims, BIAS=self._biases[-1], BN=16, BK=_step(width, 64), **tile,
         )  # fmt: skip
         torch.sum(parts, dim=0, out=out)

@@ -113,11 +113,14 @@ class Network:
             h = normalized.view_as(a).transpose(0, 1)
         return self._linear(params, self.hidden, h).transpose(0, 1)
 
-    def losses(self, params: Tensors, x: Tensor, y: Tensor, val_size: int, out: Tensor) -> None:
-        """Into `out [2, R]`: mean squared errors of the first `val_size` samples and of the rest, with the running
-        statistics."""
+    def losses(self, params: Tensors, x: Tensor, y: Tensor, out: Tensor) -> None:
+        """Into `out [2, R]`: mean squared errors on validation and test samples, with the running statistics.
+
+        x, y: the challenge's validation samples, then its test samples.
+        """
         squares = self.evaluate(params, x).sub_(y).square_()
-        for row, part in zip(out, squares.split([val_size, x.shape[1] - val_size], dim=1), strict=True):
+        sizes = [self.challenge.val_size, self.challenge.test_size]
+        for row, part in zip(out, squares.split(sizes, dim=1), strict=True):
             torch.mean(part, dim=(1, 2), out=row)
 
     def _linear(self, params: Tensors, layer: int, h: Tensor, out: _Room | None = None) -> Tensor:

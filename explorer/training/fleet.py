@@ -202,8 +202,7 @@ class Fleet:
                 return False
             squared.append(self._batch(inputs[:, start:end], targets[:, start:end]))
         torch.sum(torch.cat(squared), dim=0, out=self._losses[0]).div_(targets[0].numel())
-        val_size = self.challenge.val_size
-        self.model.losses(self.params, self._heldout_inputs, self._heldout_targets, val_size, self._losses[1:])
+        self.model.losses(self.params, self._heldout_inputs, self._heldout_targets, self._losses[1:])
         if self._aside is not None and following is not None:
             torch.cuda.current_stream().wait_stream(self._aside)
             self._order.copy_(following)

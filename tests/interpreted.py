@@ -1,0 +1,154 @@
+"""The Triton kernels on a CPU, by Triton's interpreter: run by `test_fast_path.py` in a process of its own.
+
+Each check compares with the plain torch code that the kernels stand for.
+"""
+
+import os
+
+os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
+
+import torch
+
+import explorer as ex
+from explorer.challenge.fused import FusedMLP
+from explorer.challenge.model import StackedMLP, initialize
+from explorer.optimizers.base import Elementwise
+from explorer.training.fuse import Unfusable, fuse
+from explorer.training.verdict import decide
+
+RUNS, CPU = 3, torch.device("cpu")
+
+
+def distance(found, expected):
+    """‖found − expected‖ / ‖expected‖."""
+    return ((found.double() - expected).norm() / expected.norm()).item()
+
+
+def network(**fields):
+    """A batch of 40 and an evaluation: the fused network's losses, gradients and statistics are the stacked one's."""
+    challenge = ex.Challenge.preset("tig", batch_size=64, val_size=50, test_size=40, **fields)
+    found = []
+    for dtype in (torch.float64, torch.float32):
+        torch.manual_seed(0)
+        net = (
+            StackedMLP(challenge, RUNS, CPU, dtype)
+            if dtype is torch.float64
+            else FusedMLP(challenge, RUNS, CPU, "float32")
+        )
+        net.gradients.buffer.fill_(0)
+        params = net.layout.zeros(RUNS, CPU, torch.float64)
+        initialize(challenge, params, torch.arange(RUNS))
+        params.flat.add_(0.05 * torch.randn_like(params.flat))
+        params = type(params)(params.layout, params.buffer.to(dtype))
+        x = torch.randn(RUNS, 90, challenge.input_dims, dtype=torch.float64).to(dtype)
+        y = torch.randn(RUNS, 90, challenge.output_dims, dtype=torch.float64).to(dtype)
+        # The last batch of 1000 samples in batches of 64 has 40.
+        squared = net.train_batch(params, x[:, :40], y[:, :40], params).sum(0)
+        losses = torch.empty(2, RUNS, dtype=dtype)
+        net.losses(params, x, y, losses)
+        found.append([squared, losses, params.buffer, *net.gradients])
+    for plain, fused in zip(*found, strict=True):
+        assert distance(fused, plain) < 1e-5 if plain.any() else not fused.any()
+
+
+def elementwise(key):
+    """Three steps of a fused optimizer are three plain steps: weights and memories; False where it is not fused."""
+    layout = StackedMLP(ex.Challenge.preset("tig", num_hidden_layers=2, width=16), RUNS, CPU, torch.float32).layout
+    optimizer = ex.optimizers.create(key)
+    columns = {
+        name: torch.full((RUNS,), float(getattr(optimizer, name)))
+        for name in optimizer.fields()
+        if optimizer.sweepable(name)
+    }
+    columns["lr"] *= torch.tensor([0.5, 1.0, 2.0])
+    sides = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        params = layout.zeros(RUNS, CPU, torch.float32)
+        params.flat.normal_()
+        sides.append((params, optimizer.bind(columns).init_state(params, torch.arange(RUNS))))
+    (plain, plain_state), (params, state) = sides
+    memories, gradients = [state[name].flat for name in optimizer.memory], params.zeros_like()
+
+    def move(p, g, t, *rest):
+        bound = optimizer.bind(dict(zip(columns, rest[len(memories) :], strict=True)))
+        p.add_(bound.rule(p, g, t.add_(1), *rest[: len(memories)]))
+
+    try:
+        fused = fuse(key, move, [params.flat, gradients.flat, state["t"], *memories, *columns.values()])
+    except Unfusable:
+        return False
+    bound, told = optimizer.bind(columns), (torch.tensor(0), torch.zeros(RUNS), torch.zeros(RUNS))
+    for scale in (0.1, 1, 10):
+        gradients.flat.normal_().mul_(scale)
+        plain.flat.add_(bound.step(plain_state, plain, gradients, *told).flat)
+        fused()
+    assert state["t"] == 3
+    expected = [plain.flat, *(plain_state[name].flat for name in optimizer.memory)]
+    for found, wanted in zip([params.flat, *memories], expected, strict=True):
+        assert distance(found, wanted.double()) < 1e-6, key
+    return True
+
+
+def verdict():
+    """Ten epochs of one-kernel verdicts, with a run that diverges, are the plain function's to the last bit."""
+    challenge = ex.Challenge.preset("tig", patience=3, max_epochs=9)
+
+    def fresh():
+        losses = [torch.full((7,), torch.nan) for _ in range(6)]
+        counts = [torch.zeros(7, dtype=torch.int64) for _ in range(3)]
+        ends = [torch.full((7,), torch.inf), torch.zeros(7, dtype=torch.bool)]
+        return [torch.zeros((), dtype=torch.int64), *losses, *counts, *ends]
+
+    def judge(now, *rest):
+        decide(challenge, now, list(rest[:3]), list(rest[3:6]), *rest[6:])
+
+    plain, fused = fresh(), fresh()
+    once = fuse("verdict", judge, fused)
+    torch.manual_seed(0)
+    for epoch in range(10):
+        for index in (1, 2, 3):
+            loss = torch.rand(7)
+            loss[1], loss[2], loss[3] = (torch.nan, torch.inf, 2e8) if epoch == 2 * index else loss[1:4]
+            loss[4:] = 1 / (epoch + 1) if index == 2 else loss[4:]
+            plain[index].copy_(loss)
+            fused[index].copy_(loss)
+        judge(*plain)
+        once()
+        for found, expected in zip(fused, plain, strict=True):
+            torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+    assert len(set(plain[7].tolist())) == 3  # early stopped, at the last epoch, diverged
+
+
+def not_elementwise():
+    """A sum over weights, and a tensor that is seen twice, are refused."""
+    weights = torch.zeros(RUNS, 64)
+
+    def totals(w):
+        w.div_(w.sum(dim=1, keepdim=True))
+
+    def alias(w):
+        row = w.view(RUNS, 64)
+        w.add_(1)
+        row.add_(1)
+
+    for body in (totals, alias):
+        try:
+            fuse("refused", body, [weights])
+        except Unfusable:
+            continue
+        raise AssertionError(body)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    network(num_hidden_layers=3, width=64)
+    network(num_hidden_layers=2, width=40, frozen_layers=0, gradient_reduction="mean", input_dims=20, output_dims=3)
+    network(num_hidden_layers=1, width=33, frozen_layers=0)
+    shelf = [ex.optimizers.get(key) for key in ex.optimizers.names()]
+    rules = [cls.key for cls in shelf if issubclass(cls, Elementwise) and cls.step is Elementwise.step]
+    fused = {key for key in rules if elementwise(key)}
+    assert fused >= {"sgd", "heavy_ball", "adam", "adamw", "lion", "rmsprop"}, fused
+    verdict()
+    not_elementwise()
+    print("ok", len(fused))
