@@ -124,7 +124,7 @@ class Explorer(pn.viewable.Viewer):
             setup.device,
             setup.precision,
         )
-        self._notice.closed = True
+        self._notice.visible = False
         self.session.start(plan, paused)
         self._settings = self._planned()
         self._show()
@@ -168,7 +168,7 @@ class Explorer(pn.viewable.Viewer):
 
     def _complain(self, sentence: str) -> None:
         self._html["notice"].object = f"<p>{escape(sentence)}</p>"
-        self._notice.closed = False
+        self._notice.param.update(closed=False, visible=True)
 
     def _rescale(self, _) -> None:
         self.figure.log, self.figure.singles = self._log.value, self._singles.value

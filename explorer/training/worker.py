@@ -6,11 +6,13 @@ touches no widget, no `param` object that anybody else holds and no document.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import queue
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -65,6 +67,16 @@ class _Job:
     reported: float = 0.0
 
 
+_living: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """An interpreter that ends under a training thread takes torch down with a crash: end the threads first."""
+    for worker in list(_living):
+        worker.close()
+
+
 class Worker:
     """Trains one fleet at a time in a thread of its own.
 
@@ -86,6 +98,7 @@ class Worker:
         self._survey: Survey | None = None
         self._thread = threading.Thread(target=self._work, name="explorer-worker", daemon=True)
         self._thread.start()
+        _living.add(self)
 
     @property
     def alive(self) -> bool:
