@@ -55,13 +55,13 @@ def adagrad_norm(model, gradient, lr, b0):
         yield {}
 
 
-def classp(model, gradient, lr, power, threshold, eps):
+def classp(model, gradient, lr, power, gradient_threshold, eps):
     """Ludwig 2024, weight by weight."""
     total = zeros(model)
     while True:
         for w, g, s in zip(model, gradient(model), total, strict=True):
             for weight, slope, sum_ in zip(w.view(-1), g.reshape(-1), s.view(-1), strict=True):
-                if float(slope) ** 2 > threshold:
+                if float(slope) ** 2 > gradient_threshold:
                     sum_ += abs(float(slope)) ** power
                     weight -= lr * float(slope) / (float(sum_) + eps) ** (1 / power)
         yield {"adjusted": total}

@@ -35,7 +35,7 @@ LIBRARY = {
     "heavy_ball": (torch.optim.SGD, {}, MOMENTUM, {}),
     "nesterov": (partial(torch.optim.SGD, nesterov=True), {}, MOMENTUM | {"momentum": [0.9, 0.5, 0.1]}, {}),
     "adagrad": (torch.optim.Adagrad, {}, {"lr": [1e-2, 0.1, 0.3], "eps": [1e-10, 1e-3, 0.1]}, {"squares": "sum"}),
-    "rmsprop": (torch.optim.RMSprop, {}, {"lr": [1e-3, 1e-2, 3e-2], "alpha": [0.99, 0.9, 0.5],
+    "rmsprop": (lambda model, beta, **rest: torch.optim.RMSprop(model, alpha=beta, **rest), {}, {"lr": [1e-3, 1e-2, 3e-2], "beta": [0.99, 0.9, 0.5],
                 "momentum": [0.3, 0.5, 0.9], "eps": [1e-8, 1e-3, 0.1]} | DECAY,
                 {"v": "square_avg", "momentum": "momentum_buffer"}),
     "adam": (betas(torch.optim.Adam), {}, ADAM, MEMORY),
@@ -56,7 +56,7 @@ LITERAL = {
     "nadamw": (literal.nadamw, ADAM | DECAY),
     "lamb": (literal.lamb, ADAM | DECAY),
     "adagrad_norm": (literal.adagrad_norm, {"lr": [0.1, 1.0, 3.0], "b0": [1e-2, 1.0, 10.0]}),
-    "classp": (literal.classp, {"lr": [1e-2, 0.1, 0.03], "power": [2.0, 1.0, 3.5], "threshold": [1e-6, 0.01, 0.2],
+    "classp": (literal.classp, {"lr": [1e-2, 0.1, 0.03], "power": [2.0, 1.0, 3.5], "gradient_threshold": [1e-6, 0.01, 0.2],
                "eps": [1e-10, 1e-3, 0.1]}),
     "adadagrad": (literal.adadagrad, {"lr": [1e-2, 0.1, 0.3], "eps": [1e-10, 1e-3, 0.1], "theta": [1.0, 0.2, 0.05],
                   "max_batches": [8.0, 8.0, 5.0]}),
@@ -83,7 +83,7 @@ def test_agrees_with_a_literal_transcription(entry):
 
 def test_classp_with_power_two_and_no_threshold_is_adagrad():
     columns = {"lr": [0.1], "eps": [0.0]}
-    classp = bind(optimizers.create("classp"), 1, **columns, power=[2.0], threshold=[0.0])
+    classp = bind(optimizers.create("classp"), 1, **columns, power=[2.0], gradient_threshold=[0.0])
     adagrad = bind(optimizers.create("adagrad"), 1, **columns)
     for (ours, _), (theirs, _) in zip(drive(classp, start(1), 20), drive(adagrad, start(1), 20), strict=True):
         torch.testing.assert_close(ours.buffer, theirs.buffer, rtol=1e-12, atol=0)

@@ -61,7 +61,7 @@ class AdAdaGrad(Accumulated):
 
     key = "adadagrad"
 
-    lr = rate(1e-2, "Learning rate η: the first step of every weight.")
+    lr = rate(3e-3, "Learning rate η: the first step of every weight.")
     eps = small(1e-10, "Added to the root ε, in units of the gradient.")
 
     def init_state(self, params, seed):
@@ -94,7 +94,7 @@ class AdAdaGradNorm(Accumulated):
 
     key = "adadagrad_norm"
 
-    lr = rate(1.0, "Learning rate η: the first step's length over all weights, if b₀ is small.")
+    lr = rate(0.3, "Learning rate η: the first step's length over all weights, if b₀ is small.")
     b0 = positive(1e-2, "Start b₀ of the root of the sum, in units of the gradient.", 1e-8, 1e2)
 
     def init_state(self, params, seed):

@@ -44,7 +44,7 @@ class AdaGradNorm(Optimizer):
 
     key = "adagrad_norm"
 
-    lr = rate(1.0, "Learning rate η: the first step's length over all weights, if b₀ is small.")
+    lr = rate(0.3, "Learning rate η: the first step's length over all weights, if b₀ is small.")
     b0 = positive(1e-2, "Start b₀ of the root of the sum, in units of the gradient.", 1e-8, 1e2)
 
     def init_state(self, params, seed):

@@ -26,11 +26,13 @@ class CLASSP(Elementwise):
 
     lr = rate(1e-2, "Learning rate η: the first step of every weight.")
     power = positive(2.0, "Power p of the gradients that are summed: adjustment suppression.", 0.5, 8)
-    threshold = small(1e-6, "Threshold τ that a squared gradient must exceed, in units of that square.", high=1)
+    gradient_threshold = small(
+        1e-6, "Threshold τ that a squared gradient must exceed, in units of that square.", high=1
+    )
     eps = small(1e-10, "Added to the sum ε, in units of the gradient to the power p.")
 
     def rule(self, p, g, t, adjusted):
-        η, power, τ, ε = self.symbols("lr", "power", "threshold", "eps", like=g)
+        η, power, τ, ε = self.symbols("lr", "power", "gradient_threshold", "eps", like=g)
         g = g * (g.square() > τ)
         adjusted.add_(g.abs().pow_(power))
         return (g * -η).div_((adjusted + ε).pow_(1 / power))

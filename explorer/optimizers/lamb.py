@@ -26,7 +26,7 @@ class LAMB(Optimizer):
 
     key = "lamb"
 
-    lr = rate(1e-2, "Learning rate η: a tensor's step as a share of its norm.")
+    lr = rate(1e-3, "Learning rate η: a tensor's step as a share of its norm.")
     beta1 = decay(0.9, "Decay β₁ of the mean, per step.")
     beta2 = decay(0.999, "Decay β₂ of the mean square, per step.")
     eps = small(1e-6, "Added to the root ε, in units of the gradient.")

@@ -26,7 +26,7 @@ class LARS(Optimizer):
 
     key = "lars"
 
-    lr = rate(1e-5, "Learning rate η: for vectors, step length per unit of gradient.")
+    lr = rate(3e-5, "Learning rate η: for vectors, step length per unit of gradient.")
     momentum = decay(0.9, "Momentum μ, no unit.")
     trust = positive(3.0, "Trust coefficient κ: a matrix's step as a share of its norm, per unit of η.", 1e-3, 1e2)
     weight_decay = penalty(0.0, "L2 penalty λ added to matrices' gradients.", high=0.1)

@@ -32,7 +32,7 @@ class Muon(Hybrid):
     vector_rate = "vector_lr"
     rates = ("lr", "vector_lr")
 
-    lr = rate(2e-2, "Learning rate η of the hidden matrices: the spectral norm of a step.")
+    lr = rate(1e-2, "Learning rate η of the hidden matrices: the spectral norm of a step.")
     momentum = decay(0.95, "Momentum μ of the matrices, per step.")
     nesterov = param.Boolean(True, doc="Look ahead along the momentum before the singular values are made equal.")
     vector_lr = rate(1e-3, "AdamW's learning rate for everything that is not a hidden matrix.")

@@ -8,17 +8,25 @@ from torch import Tensor
 MUON = ((3.4445, -4.7750, 2.0315),) * 5
 """Coefficients of Muon's five quintic steps: the steepest at 0 that keep singular values near 1 (Jordan 2024)."""
 
+_SAFETY = 1.01
+
 POLAR_EXPRESS = (
-    (8.28721201814563, -23.595886519098837, 17.300387312530933),
-    (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
-    (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
-    (3.3184196573706015, -2.488488024314874, 0.51004894012372),
-    (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
-    (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
-    (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
+    *(
+        (a / _SAFETY, b / _SAFETY**3, c / _SAFETY**5)
+        for a, b, c in (
+            (8.28721201814563, -23.595886519098837, 17.300387312530933),
+            (4.107059111542203, -2.9478499167379106, 0.5448431082926601),
+            (3.9486908534822946, -2.908902115962949, 0.5518191394370137),
+            (3.3184196573706015, -2.488488024314874, 0.51004894012372),
+            (2.300652019954817, -1.6689039845747493, 0.4188073119525673),
+            (1.891301407787398, -1.2679958271945868, 0.37680408948524835),
+            (1.8750014808534479, -1.2500016453999487, 0.3750001645474248),
+        )
+    ),
     (1.875, -1.25, 0.375),
 )
-"""Coefficients that bring singular values from [0.001, 1] to 1 the fastest (Amsel et al.: The Polar Express, 2025)."""
+"""Coefficients that bring singular values from [0.001, 1] to 1 the fastest (Amsel et al.: The Polar Express, 2025), all
+but the last for values over 1.01, so that rounding to bfloat16 cannot push one out of the interval that converges."""
 
 
 def polar(matrices: Tensor, coefficients: tuple[tuple[float, float, float], ...]) -> Tensor:
@@ -41,14 +49,16 @@ def polar(matrices: Tensor, coefficients: tuple[tuple[float, float, float], ...]
 def inverse_root(matrices: Tensor, root: int, ridge: float | Tensor) -> Tensor:
     r"""$(A + \rho \operatorname{tr}(A) I)^{-1/p}$ of symmetric, positive semidefinite matrices, p = `root`.
 
-    By products on CUDA, where many go at once and nothing waits; by eigenvectors, which are fewer operations, on a CPU.
+    In float64, since tf32 or float32 would lose the small eigenvalues: by products on CUDA, where many go at once and
+    nothing waits; by eigenvectors, which are fewer operations, on a CPU.
     """
-    tiny = torch.finfo(matrices.dtype).tiny
+    dtype, matrices = matrices.dtype, matrices.double()
+    tiny = torch.finfo(dtype).tiny
     trace = matrices.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None].clamp(min=tiny)
     identity = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
     scaled = (matrices / trace + ridge * identity) / (1 + ridge)
     found = newton_root(scaled, root) if matrices.is_cuda else eigen_root(scaled, root)
-    return found * ((1 + ridge) * trace) ** (-1 / root)
+    return (found * ((1 + ridge) * trace) ** (-1 / root)).to(dtype)
 
 
 def eigen_root(matrices: Tensor, root: int) -> Tensor:

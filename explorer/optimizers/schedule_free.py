@@ -72,7 +72,7 @@ class ScheduleFreeSGD(ScheduleFree):
 
     key = "schedule_free_sgd"
 
-    lr = rate(1e-3, "Learning rate η: step length per unit of gradient.")
+    lr = rate(3e-4, "Learning rate η: step length per unit of gradient.")
 
     def direction(self, state, place, g, t):
         return g
@@ -96,7 +96,7 @@ class ScheduleFreeAdamW(ScheduleFree):
 
     key = "schedule_free_adamw"
 
-    lr = rate(3e-3, "Learning rate η: about the step of one weight of z.")
+    lr = rate(6e-4, "Learning rate η: about the step of one weight of z.")
     beta2 = decay(0.999, "Decay β₂ of the mean square, per step.")
     eps = small(1e-8, "Added to the root ε, in units of the gradient.")
 

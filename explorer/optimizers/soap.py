@@ -32,7 +32,7 @@ class SOAP(Kronecker):
 
     key = "soap"
 
-    lr = rate(3e-3, "Learning rate η: as Adam's.")
+    lr = rate(9e-3, "Learning rate η: as Adam's.")
     beta1 = decay(0.95, "Adam's decay β₁ of the mean, per step.")
     beta2 = decay(0.95, "Adam's decay β₂ of the mean square, per step.")
 
