@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from explorer.app import address
 from explorer.app.fields import Complain, Field
 from explorer.app.setup import Setup
 from explorer.challenge import Challenge
-from explorer.optimizers import Optimizer
+from explorer.optimizers import Optimizer, modifiers
 
 DIFFICULTY = ("num_hidden_layers", "accuracy_factor")
 
@@ -32,25 +33,40 @@ class Controls:
         self._setup = {name: self._field(Setup, name, self.setup) for name in Setup.fields()}
         self._challenge = {name: self._field(Challenge, name, None) for name in Challenge.fields()}
         self._hyper: dict[str, Field] = {}
+        self._stack = pmui.MultiChoice(
+            label="Modifiers",
+            options=modifiers.names(),
+            description="Wrap the optimizer, later ones around earlier ones.",
+            sizing_mode="stretch_width",
+        )
+        self._stack.param.watch(lambda event: self._wrap(event.new, event.old), "value")
         self._hyper_box = pmui.Column(sizing_mode="stretch_width", margin=0)
-        self._about = pn.pane.Markdown("", sizing_mode="stretch_width", margin=(0, 10))
+        self._headline = pn.pane.Markdown("", sizing_mode="stretch_width", margin=(0, 10))
+        self.about = pn.pane.LaTeX("", renderer="katex", sizing_mode="stretch_width")
         self._show_hyperparameters()
         self.panel = self._layout()
 
     @property
+    def kind(self) -> type[Optimizer]:
+        """The optimizer's class as set now, with its modifiers."""
+        return optimizers.get("+".join([self.setup.optimizer, *self._stack.value]))
+
+    @property
     def optimizer(self) -> Optimizer:
         """The optimizer as set now, a list swept."""
-        return optimizers.create(self.setup.optimizer, **self.hyperparameters)
+        return self.kind(**self.hyperparameters)
 
     @property
     def values(self) -> dict[str, Any]:
         """Every setting that differs from its preset or default, for the address."""
         preset = Challenge.preset(self.setup.preset).values
-        defaults = optimizers.create(self.setup.optimizer).values
+        defaults = self.kind().values
         setup = self.setup.values
         always = {name: setup.pop(name) for name in ("preset", "optimizer")}
+        stack = {"modify": list(self._stack.value)} if self._stack.value else {}
         return (
             always
+            | stack
             | {name: value for name, value in self.challenge.values.items() if preset[name] != value}
             | {name: value for name, value in self.hyperparameters.items() if defaults[name] != value}
             | {name: value for name, value in setup.items() if Setup.fields()[name].default != value}
@@ -71,8 +87,26 @@ class Controls:
 
     def _setters(self) -> Mapping[str, address.Setter]:
         fields = {"preset": self._setup["preset"], "optimizer": self._setup["optimizer"]}
-        fields |= self._challenge | self._hyper | self._setup
-        return {name: field.load for name, field in fields.items()}
+        before = {name: field.load for name, field in fields.items()} | {"modify": self._load_stack}
+        fields = self._challenge | self._hyper | self._setup
+        return before | {name: field.load for name, field in fields.items()}
+
+    def _load_stack(self, text: str) -> None:
+        named = [name.strip() for name in text.split(",") if name.strip()]
+        optimizers.get("+".join([self.setup.optimizer, *named]))
+        self._stack.value = named
+
+    def _wrap(self, wanted: list[str], before: list[str]) -> None:
+        """Put these modifiers around the optimizer; hyperparameters that stay keep their values."""
+        try:
+            kept = {name: value for name, value in self.hyperparameters.items() if name in self.kind.fields()}
+            self.hyperparameters = self.kind(**kept).values
+        except ValueError as error:
+            self._complain(str(error))
+            self._stack.value = before
+            return
+        self._show_hyperparameters()
+        self._on_change("modify")
 
     def _field(self, declared: type, name: str, owner: Any) -> Field:
         def read() -> Any:
@@ -102,15 +136,18 @@ class Controls:
             for field in self._challenge.values():
                 field.show()
         if name == "optimizer":
-            self.hyperparameters = optimizers.create(self.setup.optimizer).values
+            self.hyperparameters = self.kind().values
             self._show_hyperparameters()
         self._on_change(name)
 
     def _show_hyperparameters(self) -> None:
-        kind = optimizers.get(self.setup.optimizer)
-        self._hyper = {name: self._hyperparameter(kind, name) for name in kind.fields()}
+        kind = self.kind
+        names = sorted(kind.fields(), key=lambda name: name != "lr")  # what people reach for first comes first
+        self._hyper = {name: self._hyperparameter(kind, name) for name in names}
         self._hyper_box.objects = [_pairs(list(self._hyper.values()))]
-        self._about.object = f"*{(kind.__doc__ or '').strip().splitlines()[0]}*  \nCommas sweep: `1e-4, 1e-3`."
+        first = inspect.cleandoc(kind.__doc__ or "").splitlines()[0]
+        self._headline.object = f"*{first}*  \nCommas sweep: `1e-4, 1e-3`."
+        self.about.object = inspect.cleandoc(kind.__doc__ or "").replace("`", "").replace("\n\n", "<br><br>")
 
     def _layout(self) -> pmui.Column:
         difficulty = [self._challenge[name].widget for name in DIFFICULTY]
@@ -118,15 +155,9 @@ class Controls:
         runs = [self._setup[name] for name in ("seeds", "first_seed", "device", "precision")]
         return pmui.Column(
             _section("Challenge", self._setup["preset"].widget, *difficulty),
-            _section("Optimizer", self._setup["optimizer"].widget, self._about, self._hyper_box),
+            _section("Optimizer", self._setup["optimizer"].widget, self._headline, self._hyper_box, self._stack),
             _section("Runs", _pairs(runs), self._setup["pace"].widget),
-            pmui.Accordion(
-                ("Data and model", _pairs(data)),
-                active=[],
-                title_variant="body1",
-                disable_gutters=True,
-                sizing_mode="stretch_width",
-            ),
+            folded(("Data and model", _pairs(data))),
             sizing_mode="stretch_width",
         )
 
@@ -134,6 +165,13 @@ class Controls:
 def _section(title: str, *widgets: Any) -> pmui.Column:
     heading = pmui.Typography(title, variant="h2", sx={"fontSize": "1rem", "fontWeight": 600}, margin=(8, 10, 0, 10))
     return pmui.Column(heading, *widgets, sizing_mode="stretch_width", margin=0)
+
+
+def folded(*parts: tuple[str, Any], **options: Any) -> pmui.Accordion:
+    """Parts under titles that open them: unlike a card's, such a title is a button with its own name."""
+    return pmui.Accordion(
+        *parts, active=[], title_variant="body1", disable_gutters=True, sizing_mode="stretch_width", **options
+    )
 
 
 def _pairs(fields: list[Field]) -> pn.GridBox:

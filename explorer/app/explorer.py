@@ -9,7 +9,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from explorer.app import figures, words
-from explorer.app.controls import Controls
+from explorer.app.controls import Controls, folded
 from explorer.app.fields import changes
 from explorer.app.figure import LossFigure
 from explorer.app.session import Session
@@ -48,7 +48,7 @@ class Explorer(pn.viewable.Viewer):
             self._html["notice"],
             severity="warning",
             closeable=True,
-            closed=True,
+            visible=False,
             sizing_mode="stretch_width",
             margin=10,
         )
@@ -152,7 +152,7 @@ class Explorer(pn.viewable.Viewer):
 
     def _tune(self, running: Optimizer, name: str) -> None:
         """Hand a hyperparameter to the running fleet, unless it is swept or fixed there."""
-        if running.key != self.controls.setup.optimizer or name not in running.fields():
+        if running.key != self.controls.kind.key or name not in running.fields():
             return
         value = self.controls.hyperparameters[name]
         if running.sweepable(name) and name not in running.sweeps and not isinstance(value, list):
@@ -161,7 +161,12 @@ class Explorer(pn.viewable.Viewer):
 
     def _planned(self) -> dict:
         """Everything that a start takes over."""
-        waiting = self.controls.setup.values | self.controls.challenge.values | self.controls.hyperparameters
+        waiting = (
+            self.controls.setup.values
+            | {"optimizer": self.controls.kind.key}
+            | self.controls.challenge.values
+            | self.controls.hyperparameters
+        )
         for immediate in ("pace", "accuracy_factor"):
             waiting.pop(immediate)
         return waiting
@@ -304,8 +309,6 @@ class Explorer(pn.viewable.Viewer):
                 sizing_mode="stretch_width",
                 margin=10,
             ),
-            pmui.Card(
-                objects=[self._html["runs"]], title="Runs", collapsed=True, sizing_mode="stretch_width", margin=10
-            ),
+            folded(("Runs", self._html["runs"]), ("About the optimizer", self.controls.about), margin=10),
             sizing_mode="stretch_width",
         )

@@ -92,7 +92,8 @@ def runs(table: pd.DataFrame | None, swept: list[str]) -> str:
     rows = []
     for row in table.to_dict("records"):
         done = row["best_epoch"] > 0
-        word = ("pass" if row["passed"] else "fail") if done else "–"
+        missed = "not yet" if row["status"] == "running" else "fail"
+        word = ("pass" if row["passed"] else missed) if done else "–"
         numbers = [number(row[name]) for name in ("val_loss", "test_loss", "threshold", "alpha", "quality")]
         cells = [row["seed"], *(number(row[name]) for name in swept), words.STATUSES[row["status"]], row["epochs"]]
         cells += [row["best_epoch"] or "–", *numbers]

@@ -16,7 +16,7 @@ TITLE = "Optimizer Explorer"
 
 def page() -> pmui.Page:
     """The app as a page of its own; a sentence instead, should it fail to start."""
-    pn.extension(notifications=True, exception_handler=_report)
+    pn.extension("katex", notifications=True, exception_handler=_report)
     try:
         app = Explorer()
     except Exception:
