@@ -1,0 +1,171 @@
+"""The loss view: its numbers computed another way, and its element without a server."""
+
+import holoviews as hv
+import numpy as np
+import pandas as pd
+import pytest
+
+from explorer.records import History, Instances, Phase, Run, Snapshot, Status
+from explorer.views import floors, losses
+from explorer.views.style import LINE_LOOKS, LOSS_LOOKS, number
+
+hv.extension("bokeh", logo=False)
+
+
+def history(values, status=None, epochs=None, best=None):
+    """A history from losses `[3, R, E]`."""
+    _, runs, count = values.shape
+    grown = History([Run(seed, {}) for seed in range(runs)])
+    status = status or [Status.RUNNING] * runs
+    epochs = np.full(runs, count) if epochs is None else np.array(epochs)
+    best = epochs if best is None else np.array(best)
+    grown.append(Snapshot(1, Phase.RUNNING, 1, *values, tuple(status), epochs, best, 1.0, "CPU"))
+    return grown
+
+
+def instances(runs, readout=0.1):
+    noise = np.linspace(0.04, 0.05, runs)
+    return Instances(1, noise, noise * 1.02, noise, np.full(runs, readout))
+
+
+def rendered(overlay):
+    """The Bokeh figure and its sources by label."""
+    plot = hv.renderer("bokeh").get_plot(overlay)
+    subplots = {sub.current_frame.label: sub for sub in plot.subplots.values()}
+    return plot.state, subplots
+
+
+def test_one_run_is_drawn_as_it_is():
+    values = np.random.default_rng(0).uniform(0.1, 1, (3, 1, 20))
+    table = losses.columns(history(values))
+    for index, name in enumerate(LOSS_LOOKS):
+        assert table[name]["epoch"] == list(range(1, 21))
+        assert table[name]["loss"] == values[index, 0].tolist()
+        assert table[name]["low"] == table[name]["high"] == table[name]["loss"]
+
+
+def test_several_runs_show_quartiles_with_ended_runs_held():
+    values = np.random.default_rng(1).uniform(0.1, 1, (3, 5, 12))
+    values[:, 2, 7:] = np.nan
+    status = [Status.RUNNING] * 5
+    status[2] = Status.EARLY_STOPPED
+    grown = history(values, status, epochs=[12, 12, 7, 12, 12])
+    held = values.copy()
+    held[:, 2, 7:] = values[:, 2, 6:7]
+    for start in (0, 5, 9):
+        table = losses.columns(grown, start)
+        for index, name in enumerate(LOSS_LOOKS):
+            frame = pd.DataFrame(held[index, :, start:])
+            for column, share in (("low", 0.25), ("loss", 0.5), ("high", 0.75)):
+                np.testing.assert_allclose(table[name][column], frame.quantile(share), rtol=1e-12)
+
+
+def test_a_diverged_run_counts_nowhere_after_its_end():
+    values = np.ones((3, 3, 6)) * np.array([1.0, 2.0, 3.0])[None, :, None]
+    values[:, 2, 2:] = np.nan
+    status = [Status.RUNNING, Status.RUNNING, Status.DIVERGED]
+    table = losses.columns(history(values, status, epochs=[6, 6, 3], best=[6, 6, 2]))
+    assert table["test"]["loss"] == [2, 2, 1.5, 1.5, 1.5, 1.5]
+
+
+def test_zero_negative_and_infinite_losses_are_left_out():
+    values = np.ones((3, 1, 4))
+    values[2, 0] = [0, -1, np.inf, 1e-38]
+    shown = losses.columns(history(values))["test"]["loss"]
+    assert np.isnan(shown[:3]).all()
+    assert losses.window(history(values), [], 1000, log=True).low >= 1e-7
+
+
+def test_marks_stand_at_the_best_epoch_and_at_the_end():
+    values = np.random.default_rng(2).uniform(0.1, 1, (3, 2, 10))
+    status = [Status.EARLY_STOPPED, Status.RUNNING]
+    marks = losses.mark_columns(history(values, status, epochs=[8, 10], best=[3, 9]))
+    assert marks["best"] == {"epoch": [3, 9], "loss": [values[2, 0, 2], values[2, 1, 8]]}
+    assert marks["stop"] == {"epoch": [8], "loss": [values[2, 0, 7]]}
+
+
+def test_lines_are_medians_and_unknown_ones_are_left_out():
+    known = instances(3)
+    threshold = np.array([0.3, 0.1, 0.2])
+    drawn = {line.name: line.value for line in losses.lines(known, threshold)}
+    assert drawn["threshold"] == 0.2
+    assert drawn["noise"] == pytest.approx(0.045)
+    assert list(drawn) == list(LINE_LOOKS)
+    assert "read-out floor" not in dict(losses.lines(instances(3, np.nan), threshold))
+    assert losses.lines(None, threshold) == []
+
+
+def test_labels_of_lines_too_close_together_share_one_text():
+    drawn = [losses.Line("threshold", 0.3), losses.Line("kernel floor", 0.0405), losses.Line("noise", 0.04)]
+    texts = losses.labels(drawn, losses.Window(100, 0.01, 1), log=True)
+    assert texts == {0.3: "threshold 0.300", 0.0405: "kernel floor 0.0405\nnoise 0.0400"}
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_axes_hold_all_curves_and_move_rarely(log):
+    rng = np.random.default_rng(3)
+    seen = set()
+    for count in range(1, 1000, 7):
+        values = rng.uniform(0.05, 1, (3, 1, count))
+        shown = losses.window(history(values), [losses.Line("noise", 0.04)], 1000, log)
+        assert shown.end >= count
+        assert shown.low < 0.04
+        seen.add(shown.end)
+    assert len(seen) <= len(losses.STEPS)
+
+
+@pytest.mark.parametrize("runs", [1, 2, 256])
+@pytest.mark.parametrize("epochs", [1, 1000])
+@pytest.mark.parametrize("log", [True, False])
+def test_the_element_draws_at_every_size(runs, epochs, log):
+    values = np.random.default_rng(4).uniform(0.1, 1, (3, runs, epochs))
+    values[:, 0, epochs // 2 :] = np.nan  # a run that is lost half-way
+    grown = history(values)
+    threshold = np.full(runs, 0.2)
+    figure, plots = rendered(losses.losses(grown, losses.lines(instances(runs), threshold), 1000, log))
+    np.testing.assert_array_equal(plots["test"].handles["cds"].data["loss"], losses.columns(grown)["test"]["loss"])
+    assert list(plots["threshold"].handles["cds"].data["y"]) == [0.2]
+    assert figure.x_range.end >= epochs
+    assert figure.legend == []
+
+
+def test_the_element_draws_an_empty_history():
+    _, plots = rendered(losses.losses(None, [], 1000))
+    assert set(LOSS_LOOKS) | set(LINE_LOOKS) <= set(plots)
+    assert len(plots["test"].handles["cds"].data["epoch"]) == 0
+
+
+def test_hooks_find_every_role():
+    found = set()
+    roles = [*LOSS_LOOKS, *LINE_LOOKS, "best", "stop", "figure", losses.single(0)]
+    hooks = {role: lambda plot, element, role=role: found.add(role) for role in roles}
+    rendered(losses.losses(None, [], 1000, hooks=hooks))
+    assert found == set(roles)
+
+
+def test_floors_view_shows_the_runs_and_their_correlation():
+    rng = np.random.default_rng(5)
+    floor = rng.uniform(0.05, 0.5, 12)
+    table = pd.DataFrame({"seed": range(12), "readout_floor": floor, "test_loss": floor * rng.uniform(0.9, 1.1, 12)})
+    table.loc[3, "test_loss"] = np.nan
+    kept = table.dropna()
+    assert floors.correlation(table) == pytest.approx(kept.readout_floor.corr(kept.test_loss), rel=1e-12)
+    assert f"{floors.correlation(table):.3f}" in floors.floors(table).opts.get("plot").kwargs["title"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.310755, "0.311"),
+        (12.345, "12.3"),
+        (181, "181"),
+        (1e-5, "1.00e−5"),
+        (-2.971, "−2.97"),
+        (float("nan"), "–"),
+        (float("inf"), "∞"),
+        (None, "–"),
+        (0, "0"),
+    ],
+)
+def test_numbers_have_three_digits(value, text):
+    assert number(value) == text
