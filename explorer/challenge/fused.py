@@ -14,6 +14,7 @@ import torch
 import triton
 from torch import Tensor
 
+from explorer.base.launch import launch
 from explorer.base.tensors import Tensors
 from explorer.challenge import kernels
 from explorer.challenge.model import EPS, MOMENTUM, Network
@@ -99,7 +100,7 @@ class FusedMLP(Network):
         tracked = params if statistics is None else statistics
         below, below_run, below_row, inputs = x, x.stride(0), x.stride(1), x.shape[2]
         for layer in range(self.hidden):
-            kernels.forward_layer[grid](
+            launch(kernels.forward_layer, grid,
                 below, below_run, below_row, params.buffer, run, self._weights[layer], self._norms[layer],
                 self._relu[layer], self._normalized[layer], self._spread[layer],
                 tracked.buffer[:, self._statistics[layer] :], tracked.buffer.stride(0), size, room,
@@ -111,21 +112,21 @@ class FusedMLP(Network):
         outputs, rows = self.challenge.output_dims, self.tiles.output
         last = {"K": width, "N": outputs, "BIAS": self._biases[-1], "BN": 16, "num_warps": 4, **products, **follows}
         squared = torch.empty(triton.cdiv(size, rows), runs, device=x.device)
-        kernels.output_layer[squared.shape](
+        launch(kernels.output_layer, tuple(squared.shape),
             below, below_run, params.buffer, run, self._weights[-1], y, y.stride(0), squared,
             self._error, self._error.stride(0), size, self._delta_scale(x),
             BM=rows, BK=_step(width, 128), **last,
         )  # fmt: skip
         if self._trained[-1]:
             step = _step(width, 32)
-            kernels.output_gradients[(triton.cdiv(width, step), runs)](
+            launch(kernels.output_gradients, (triton.cdiv(width, step), runs),
                 below, below_run, self._error, self._error.stride(0), self.gradients.buffer, run, self._weights[-1],
                 size, BM=self._rows, BK=step, **last,
             )  # fmt: skip
 
         above, above_run, inputs = self._error, self._error.stride(0), outputs
         for layer in reversed(range(self.hidden)):
-            kernels.backward_layer[grid](
+            launch(kernels.backward_layer, grid,
                 above, above_run, params.buffer, run, self._weights[layer + 1], self._norms[layer],
                 self._relu[layer], self._spread[layer], self._delta[layer], self.gradients.buffer, run,
                 self._weights[layer] + self._biases[layer], x, x.stride(0), size, room,
@@ -137,7 +138,7 @@ class FusedMLP(Network):
         if self._square:
             rows, columns, step, warps = self.tiles.square
             cells = triton.cdiv(width, rows) * triton.cdiv(width, columns)
-            kernels.weight_gradients[(cells, self._square, runs)](
+            launch(kernels.weight_gradients, (cells, self._square, runs),
                 self._delta[1], self._normalized[0], self.gradients.buffer, run, self._weights[1], size,
                 runs * room, room, N=width, ROWS=self._rows, STRIDE=self._stride, BM=rows, BN=columns, BK=step,
                 num_warps=warps, **products, **follows,
@@ -153,14 +154,14 @@ class FusedMLP(Network):
         below, below_run, below_row, inputs = x, x.stride(0), x.stride(1), x.shape[2]
         for layer in range(self.hidden):
             above = self._heldout[layer % 2]
-            kernels.evaluate_layer[grid](
+            launch(kernels.evaluate_layer, grid,
                 below, below_run, below_row, params.buffer, run, self._weights[layer], self._norms[layer],
                 self._statistics[layer], above, size, K=inputs, N=width, BIAS=self._biases[layer], STEP=self._step,
                 EPS=EPS, BN=columns, BK=_step(inputs, step), **tile,
             )  # fmt: skip
             below, below_run, below_row, inputs = above, size * width, width, width
         parts = torch.empty(triton.cdiv(size, tile["BM"]), 2, runs, device=x.device)
-        kernels.evaluate_output[(len(parts), runs)](
+        launch(kernels.evaluate_output, (len(parts), runs),
             below, params.buffer, run, self._weights[-1], y, y.stride(0), parts, size, self.challenge.val_size,
             K=width, N=self.challenge.output_dims, BIAS=self._biases[-1], BN=16, BK=_step(width, 64), **tile,
         )  # fmt: skip

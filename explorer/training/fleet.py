@@ -7,8 +7,10 @@ be captured runs uncaptured, and `Fleet.captured` says so.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from numbers import Integral
 
@@ -59,7 +61,10 @@ class Fleet:
         if self.device.type == "cuda":
             needed = memory.bytes_a_run(self.challenge, optimizer, network, self.dtype)
             memory.check(needed, len(self.runs), self.device)
-        self.datasets: dict[int, Dataset] = {seed: self.challenge.dataset(seed) for seed in self.seeds}
+        distinct = list(dict.fromkeys(self.seeds))
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            drawn = pool.map(self.challenge.dataset, distinct)
+            self.datasets: dict[int, Dataset] = dict(zip(distinct, drawn, strict=True))
         self.seconds = 0.0
         self.epoch = 0
         self._reported = 0

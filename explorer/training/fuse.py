@@ -23,6 +23,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from explorer.base.launch import launch
+
 MOST_RUNS = 4096
 """The first kernel holds all runs in one program."""
 
@@ -239,7 +241,7 @@ def fuse(name: str, body: Callable[..., object], tensors: Sequence[Tensor]) -> C
             if before != now:
                 first.store(now, tensor, "" if before.kind == "one" else " + i", "i < R")
         kernel, block = first.compile(["i = tl.arange(0, BLOCK)"]), max(16, 1 << (runs - 1).bit_length())
-        launches.append(lambda: kernel[(1,)](*first.tensors, R=runs, ROW=0, BLOCK=block))
+        launches.append(lambda: launch(kernel, (1,), *first.tensors, runs, 0, BLOCK=block))
     if trace.lines["all"]:
         second = _Kernel(f"{name}_all")
         for tensor, before, _ in places:
@@ -262,14 +264,14 @@ def fuse(name: str, body: Callable[..., object], tensors: Sequence[Tensor]) -> C
                 "at = run * ROW + i",
             ]
         )
-        grid = (triton.cdiv(size, BLOCK), runs)
-        launches.append(lambda: sweep[grid](*second.tensors, R=size, ROW=row, BLOCK=BLOCK))
+        grid = (-(-size // BLOCK), runs)
+        launches.append(lambda: launch(sweep, grid, *second.tensors, size, row, BLOCK=BLOCK))
 
-    def launch() -> None:
+    def both() -> None:
         for each in launches:
             each()
 
-    return launch
+    return both
 
 
 class _Kernel:

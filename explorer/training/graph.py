@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from explorer.base.launch import compiling
 from explorer.base.tensors import Tensors
 
 AHEAD = 2
@@ -27,6 +28,8 @@ def capture(
     here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
     aside.wait_stream(here)
     with torch.cuda.stream(aside):
+        with compiling(aside.device):
+            rehearse()
         rehearse()
     here.wait_stream(aside)
     for tensor, before in kept:
