@@ -35,7 +35,8 @@ LIBRARY = {
     "heavy_ball": (torch.optim.SGD, {}, MOMENTUM, {}),
     "nesterov": (partial(torch.optim.SGD, nesterov=True), {}, MOMENTUM | {"momentum": [0.9, 0.5, 0.1]}, {}),
     "adagrad": (torch.optim.Adagrad, {}, {"lr": [1e-2, 0.1, 0.3], "eps": [1e-10, 1e-3, 0.1]}, {"squares": "sum"}),
-    "rmsprop": (lambda model, beta, **rest: torch.optim.RMSprop(model, alpha=beta, **rest), {}, {"lr": [1e-3, 1e-2, 3e-2], "beta": [0.99, 0.9, 0.5],
+    "rmsprop": (lambda model, beta, **rest: torch.optim.RMSprop(model, alpha=beta, **rest), {},
+                {"lr": [1e-3, 1e-2, 3e-2], "beta": [0.99, 0.9, 0.5],
                 "momentum": [0.3, 0.5, 0.9], "eps": [1e-8, 1e-3, 0.1]} | DECAY,
                 {"v": "square_avg", "momentum": "momentum_buffer"}),
     "adam": (betas(torch.optim.Adam), {}, ADAM, MEMORY),
@@ -56,7 +57,8 @@ LITERAL = {
     "nadamw": (literal.nadamw, ADAM | DECAY),
     "lamb": (literal.lamb, ADAM | DECAY),
     "adagrad_norm": (literal.adagrad_norm, {"lr": [0.1, 1.0, 3.0], "b0": [1e-2, 1.0, 10.0]}),
-    "classp": (literal.classp, {"lr": [1e-2, 0.1, 0.03], "power": [2.0, 1.0, 3.5], "gradient_threshold": [1e-6, 0.01, 0.2],
+    "classp": (literal.classp, {"lr": [1e-2, 0.1, 0.03], "power": [2.0, 1.0, 3.5],
+               "gradient_threshold": [1e-6, 0.01, 0.2],
                "eps": [1e-10, 1e-3, 0.1]}),
     "adadagrad": (literal.adadagrad, {"lr": [1e-2, 0.1, 0.3], "eps": [1e-10, 1e-3, 0.1], "theta": [1.0, 0.2, 0.05],
                   "max_batches": [8.0, 8.0, 5.0]}),
@@ -90,9 +92,9 @@ def test_classp_with_power_two_and_no_threshold_is_adagrad():
 
 
 def test_adadagrad_that_accumulates_nothing_is_adagrad():
-    plain = [drive(bind(optimizers.create(key), 2), start(2), 20) for key in ("adagrad", "adagrad_norm")]
+    plain = [drive(bind(optimizers.create(key, lr=0.1), 2), start(2), 20) for key in ("adagrad", "adagrad_norm")]
     grown = [
-        drive(bind(optimizers.create(key), 2, max_batches=[1.0, 1.0]), start(2), 20)
+        drive(bind(optimizers.create(key, lr=0.1), 2, max_batches=[1.0, 1.0]), start(2), 20)
         for key in ("adadagrad", "adadagrad_norm")
     ]
     for ours, theirs in zip(grown, plain, strict=True):

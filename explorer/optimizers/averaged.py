@@ -8,24 +8,24 @@ from explorer.optimizers.modifiers.sam import SAM
 
 
 class EMAAdamW(EMA, AdamW):
-    """AdamW under an exponential moving average: the modifier `ema` around `adamw`."""
+    __doc__ = f"AdamW under an exponential moving average: the modifier `ema` around `adamw`.\n\n    {EMA.__doc__}"
 
     key = "ema_adamw"
 
 
 class LAWAAdamW(LAWA, AdamW):
-    """AdamW under latest weight averaging: the modifier `lawa` around `adamw`."""
+    __doc__ = f"AdamW under latest weight averaging: the modifier `lawa` around `adamw`.\n\n    {LAWA.__doc__}"
 
     key = "lawa_adamw"
 
 
 class LookaheadAdamW(Lookahead, AdamW):
-    """AdamW under Lookahead: the modifier `lookahead` around `adamw`."""
+    __doc__ = f"AdamW under Lookahead: the modifier `lookahead` around `adamw`.\n\n    {Lookahead.__doc__}"
 
     key = "lookahead_adamw"
 
 
 class SAMAdamW(SAM, AdamW):
-    """AdamW with gradients taken uphill: the modifier `sam` around `adamw`."""
+    __doc__ = f"AdamW with gradients taken uphill: the modifier `sam` around `adamw`.\n\n    {SAM.__doc__}"
 
     key = "sam_adamw"

@@ -32,8 +32,8 @@ class Optimizer(Declared):
     key: ClassVar[str]
     capturable: ClassVar[bool] = True
     proposes: ClassVar[bool] = False
-    """Whether every gradient is taken at a proposal.  Where the challenge also puts running statistics back after a
-    proposal, such an optimizer never trains them, and the network is judged with those it was born with."""
+    """Whether every gradient is taken at a proposal.  Where the challenge puts running statistics back after a proposal
+    too (`restore_statistics`), such an optimizer never trains them: the network is judged with those it began with."""
     rates: ClassVar[tuple[str, ...]] = ("lr",)
     """The hyperparameters that a schedule scales."""
 

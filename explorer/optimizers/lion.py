@@ -20,7 +20,7 @@ class Lion(Elementwise):
     key = "lion"
     memory = ("m",)
 
-    lr = rate(1e-4, "Learning rate η: the step of every weight.")
+    lr = rate(5e-5, "Learning rate η: the step of every weight.")
     beta1 = decay(0.9, "Interpolation β₁ between momentum and gradient in the step's direction.")
     beta2 = decay(0.99, "Decay β₂ of the momentum, per step.")
     weight_decay = penalty(0.01, "Decoupled decay λ: share of a weight lost per unit of η.")

@@ -64,6 +64,9 @@ class ScheduleFreeSGD(ScheduleFree):
     with $\gamma_t = \eta\min(1, t/\text{warmup})$ and $c_t = w_t / \sum_{i\le t} w_i$,
     $w_t = t^r \max_{i \le t}\gamma_i^2$.
 
+    Every gradient is taken at a proposal: with `restore_statistics` on, as TIG's harness has it, the running statistics
+    are never trained and no run passes.
+
     State: `z`, shaped as the parameters; `weights` $\sum w$ and `largest` $\max\gamma$, one number a run; `t`, the
     number of steps taken.
 
@@ -87,6 +90,9 @@ class ScheduleFreeAdamW(ScheduleFree):
        x_{t+1} = (1-c_t)\, x_t + c_t\, z_{t+1} $$
 
     with $v$ as in Adam and $\gamma$, $c$ as in Schedule-Free SGD.
+
+    Every gradient is taken at a proposal: with `restore_statistics` on, as TIG's harness has it, the running statistics
+    are never trained and no run passes.
 
     State: `z`, `v`, shaped as the parameters; `weights` $\sum w$ and `largest` $\max\gamma$, one number a run; `t`, the
     number of steps taken.

@@ -25,6 +25,9 @@ class EMA(Modifier):
 
     $$ \bar\theta_t = \delta\,\bar\theta_{t-1} + (1-\delta)\,\theta_t $$
 
+    Every gradient is taken at a proposal: with `restore_statistics` on, as TIG's harness has it, the running statistics
+    are never trained and no run passes.
+
     State: `ema_fast` $\theta$, shaped as the parameters.
 
     Reference: Polyak, Juditsky: Acceleration of Stochastic Approximation by Averaging, SIAM J. Control Optim. 30, 1992.
@@ -59,6 +62,9 @@ class LAWA(Modifier):
     A checkpoint is taken every `lawa_every` steps; until there are k, the mean is of those there are.
 
     $$ \bar\theta = \tfrac1k \sum_{i=0}^{k-1} \theta_{(n-i)s}, \qquad n = \lfloor t / s\rfloor, \quad s \text{ apart} $$
+
+    Every gradient is taken at a proposal: with `restore_statistics` on, as TIG's harness has it, the running statistics
+    are never trained and no run passes.
 
     State: `lawa_fast` $\theta$, shaped as the parameters; `lawa_ring`, the checkpoints, `[R, k + 1, …]`, whose last
     place takes what is written in steps without one; `lawa_t`, the number of steps taken.
@@ -110,6 +116,9 @@ class Lookahead(Modifier):
 
     Between, the model stands still.  An average inside would keep weights of its own and not notice that they were
     taken back: Lookahead belongs next to the optimizer, averages around it.
+
+    Every gradient is taken at a proposal: with `restore_statistics` on, as TIG's harness has it, the running statistics
+    are never trained and no run passes.
 
     State: `lookahead_fast` $\theta$, shaped as the parameters; `lookahead_t`, the number of steps taken.
 

@@ -17,6 +17,9 @@ class SAM(Modifier):
     The challenge gives one gradient a batch, so uphill is where the *last* batch's gradient pointed, not this one's;
     the first gradient is taken at the weights themselves.
 
+    Every gradient is taken at a proposal: with `restore_statistics` on, as TIG's harness has it, the running statistics
+    are never trained and no run passes.
+
     State: `sam_gradient` $g_{t-1}$, shaped as the parameters.
 
     Reference: Foret, Kleiner, Mobahi, Neyshabur: Sharpness-Aware Minimization for Efficiently Improving Generalization,
