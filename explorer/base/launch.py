@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from explorer.base.side_by_side import side_by_side
 
 _met: ContextVar[dict[Any, Any] | None] = ContextVar("met", default=None)
 
@@ -51,5 +51,4 @@ def compiling(device: torch.device) -> Iterator[None]:
     with torch.cuda.device(device):
         for kernel, *_ in met:
             kernel.device_caches[torch.cuda.current_device()]  # made here, lest two threads make one each
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        list(pool.map(compile, met))
+    side_by_side(compile, met)

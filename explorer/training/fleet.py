@@ -7,10 +7,8 @@ be captured runs uncaptured, and `Fleet.captured` says so.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from numbers import Integral
 
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor
 
 from explorer.base.random import Stream, permutations
+from explorer.base.side_by_side import side_by_side
 from explorer.base.tensors import Tensors
 from explorer.challenge.data import Dataset
 from explorer.challenge.model import Network, StackedMLP, initialize
@@ -62,9 +61,8 @@ class Fleet:
             needed = memory.bytes_a_run(self.challenge, optimizer, network, self.dtype)
             memory.check(needed, len(self.runs), self.device)
         distinct = list(dict.fromkeys(self.seeds))
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            drawn = pool.map(self.challenge.dataset, distinct)
-            self.datasets: dict[int, Dataset] = dict(zip(distinct, drawn, strict=True))
+        drawn = side_by_side(self.challenge.dataset, distinct)
+        self.datasets: dict[int, Dataset] = dict(zip(distinct, drawn, strict=True))
         self.seconds = 0.0
         self.epoch = 0
         self._reported = 0
