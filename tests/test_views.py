@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer.records import History, Instances, Phase, Run, Snapshot, Status
-from explorer.views import floors, losses
+from explorer.records import FunctionSample, History, Instances, Phase, Run, Snapshot, Status
+from explorer.views import floors, function, losses
 from explorer.views.style import LINE_LOOKS, LOSS_LOOKS, number
 
 hv.extension("bokeh", logo=False)
@@ -169,3 +169,32 @@ def test_floors_view_shows_the_runs_and_their_correlation():
 )
 def test_numbers_have_three_digits(value, text):
     assert number(value) == text
+
+
+def sample(outputs=2, points=31):
+    rng = np.random.default_rng(6)
+    x = np.linspace(-1, 1, points)
+    truth, kept, current = rng.normal(size=(3, points, outputs))
+    return FunctionSample(
+        1, 0, 0, 9, x, truth, kept, current, rng.uniform(-1, 1, 50), rng.normal(size=(50, outputs)), 0.2, 0.05
+    )
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_the_function_view_shows_each_output(outputs):
+    looked = sample(outputs)
+    for output in range(outputs):
+        figure, plots = rendered(function.function(looked, output))
+        for name in function.CURVES:
+            np.testing.assert_array_equal(plots[name].handles["cds"].data["y"], getattr(looked, name)[:, output])
+        np.testing.assert_array_equal(plots["samples"].handles["cds"].data["y"], looked.train_y[:, output])
+        table = function.columns(looked, output)["truth"]
+        np.testing.assert_allclose(np.subtract(table["high"], table["low"]), 0.4, rtol=1e-12)
+        assert figure.y_range.start <= looked.truth[:, output].min() - 0.6
+        assert figure.y_range.end >= looked.truth[:, output].max() + 0.6
+
+
+def test_the_function_view_draws_nothing_yet_and_an_output_that_is_not_there():
+    for looked, output in ((None, 0), (sample(1), 1)):
+        _, plots = rendered(function.function(looked, output))
+        assert all(len(plots[name].handles["cds"].data["x"]) == 0 for name in [*function.CURVES, "samples"])

@@ -12,11 +12,14 @@ from explorer.app import figures, words
 from explorer.app.controls import Controls, folded
 from explorer.app.fields import changes
 from explorer.app.figure import LossFigure
+from explorer.app.function import FunctionFigure
 from explorer.app.session import Session
 from explorer.app.setup import PACES
 from explorer.optimizers import Optimizer
 from explorer.records import Phase
+from explorer.training.probes import Look
 from explorer.training.worker import Plan
+from explorer.views.function import caption
 from explorer.views.losses import lines
 
 log = logging.getLogger(__name__)
@@ -38,10 +41,11 @@ class Explorer(pn.viewable.Viewer):
         self.session = Session()
         self.controls = Controls(self._changed, self._complain)
         self.figure = LossFigure(self._zoomed)
+        self.function = FunctionFigure()
         self._loading = False
         self._html = {
             name: pn.pane.HTML("", stylesheets=[figures.STYLE], sizing_mode="stretch_width", margin=(4, 10))
-            for name in ("cards", "chips", "chances", "runs", "status", "notice")
+            for name in ("cards", "chips", "chances", "runs", "status", "notice", "learnt")
         }
         # The alert's own text would be taken for HTML, tags from the address included: a pane with escaped text is not.
         self._notice = pmui.Alert(
@@ -53,6 +57,11 @@ class Explorer(pn.viewable.Viewer):
             margin=10,
         )
         self._buttons = self._make_buttons()
+        self._view = pmui.RadioButtonGroup(label="View", options=["Losses", "Function"], value="Losses", size="small")
+        self._look_run = pmui.IntInput(label="Run", value=0, start=0, width=90, size="small")
+        self._look_axis = pmui.IntInput(label="Input", value=1, start=1, width=90, size="small")
+        for widget in (self._view, self._look_run, self._look_axis):
+            widget.param.watch(self._look, "value")
         self._log = pmui.Switch(value=True, label="Log scale")
         self._follow = pmui.Switch(value=True, label="Follow")
         self._singles = pmui.Switch(value=False, label="Single runs", visible=False)
@@ -183,6 +192,14 @@ class Explorer(pn.viewable.Viewer):
         self.figure.follow = event.new
         self._show()
 
+    def _look(self, _=None) -> None:
+        """Have the function sampled while it is shown, and only then."""
+        shown = self._view.value == "Function"
+        self._losses.visible, self._functions.visible = not shown, shown
+        look = Look(max(0, self._look_run.value or 0), max(0, (self._look_axis.value or 1) - 1)) if shown else None
+        self.session.worker.look(look)
+        self._show()
+
     def _zoomed(self) -> None:
         self._follow.value = False
 
@@ -243,6 +260,8 @@ class Explorer(pn.viewable.Viewer):
         drawn = lines(session.instances, threshold)
         self.figure.refresh(session.history, drawn, challenge.max_epochs)
         swept = [] if session.plan is None else list(session.plan.optimizer.sweeps)
+        if self._functions.visible:
+            self._show_function()
         self._html["cards"].object = figures.cards(session)
         self._html["chips"].object = figures.chips(session)
         self._html["runs"].object = figures.runs(table, swept)
@@ -262,6 +281,18 @@ class Explorer(pn.viewable.Viewer):
             "Stop": session.busy,
         }.items():
             self._buttons[name].disabled = not enabled
+
+    def _show_function(self) -> None:
+        session, learnt = self.session, self.session.learnt
+        self.function.refresh(learnt)
+        said = "Press Start to see what is learnt."
+        if learnt is not None and session.history is not None and session.instances is not None:
+            seed = session.history.runs[learnt.run].seed
+            said = caption(learnt, seed, float(session.instances.noise_mse[learnt.run]))
+            self._look_run.end = len(session.history.runs) - 1
+        self._look_axis.end = (session.challenge or self.controls.challenge).input_dims
+        self._look_run.visible, self._look_axis.visible = self._look_run.end != 0, self._look_axis.end > 1
+        self._html["learnt"].object = f"<p>{said}</p>"
 
     def _status(self, table) -> str:
         session = self.session
@@ -296,19 +327,30 @@ class Explorer(pn.viewable.Viewer):
         options = pmui.FlexBox(
             self._log, self._follow, self._singles, align_items="center", sizing_mode="stretch_width"
         )
+        self._losses = pmui.Column(
+            self._html["chips"],
+            options,
+            self.figure.panel,
+            self._html["chances"],
+            sizing_mode="stretch_width",
+            margin=0,
+        )
+        self._functions = pmui.Column(
+            pmui.FlexBox(self._look_run, self._look_axis, sizing_mode="stretch_width"),
+            self.function.panel,
+            self._html["learnt"],
+            pn.pane.HTML(figures.LEARNT, stylesheets=[figures.STYLE], sizing_mode="stretch_width", margin=(4, 10)),
+            sizing_mode="stretch_width",
+            margin=0,
+            visible=False,
+        )
         return pmui.Column(
             transport,
             self._html["status"],
             self._notice,
             self._html["cards"],
-            pmui.Paper(
-                self._html["chips"],
-                options,
-                self.figure.panel,
-                self._html["chances"],
-                sizing_mode="stretch_width",
-                margin=10,
-            ),
+            self._view,
+            pmui.Paper(self._losses, self._functions, sizing_mode="stretch_width", margin=10),
             folded(("Runs", self._html["runs"]), ("About the optimizer", self.controls.about), margin=10),
             sizing_mode="stretch_width",
         )

@@ -79,8 +79,8 @@ class _Axis:
             self._holding.pop(figure, None)
         for figure, plots in self._rendered.items():
             if self._owner.follow:
-                _move(plots["figure"].handles["x_range"], 0.0, window.end)
-                _move(plots["figure"].handles["y_range"], window.low, window.high)
+                move(plots["figure"].handles["x_range"], 0.0, window.end)
+                move(plots["figure"].handles["y_range"], window.low, window.high)
             restarted = self._holding.get(figure) is not history
             self._holding[figure] = history
             self._stream(history, {name: plots[name].handles["cds"] for name in LOSS_LOOKS}, view.columns, restarted)
@@ -88,9 +88,9 @@ class _Axis:
             sources = {name: plots[name].handles["cds"] for name in SINGLES}
             self._stream(singles, sources, view.single_columns, restarted or singles is None)
             for name, data in marks.items():
-                _replace(plots[name].handles["cds"], data)
+                replace(plots[name].handles["cds"], data)
             for name in LINE_LOOKS:
-                _replace(plots[name].handles["cds"], {"y": known.get(name, [])})
+                replace(plots[name].handles["cds"], {"y": known.get(name, [])})
             (axis,) = figure.select({"name": view.LABEL_AXIS})
             if axis.major_label_overrides != texts:
                 view.set_labels(axis, texts)
@@ -108,7 +108,7 @@ class _Axis:
         for name, source in sources.items():
             fresh = {column: table.get(name, {}).get(column, []) for column in source.data}
             if restarted:
-                _replace(source, fresh)
+                replace(source, fresh)
             elif fresh["epoch"]:
                 source.stream(fresh)
 
@@ -129,11 +129,13 @@ class _Axis:
             self._owner.zoomed()
 
 
-def _replace(source: Any, data: view.Columns) -> None:
+def replace(source: Any, data: view.Columns) -> None:
+    """Give a data source other data, if they are other data."""
     if any(len(source.data[name]) != len(values) or list(source.data[name]) != values for name, values in data.items()):
         source.data = data
 
 
-def _move(axis: Any, start: float, end: float) -> None:
+def move(axis: Any, start: float, end: float) -> None:
+    """Set the ends of an axis, if they are elsewhere."""
     if (axis.start, axis.end) != (start, end):
         axis.update(start=start, end=end)

@@ -10,6 +10,7 @@ import pandas as pd
 from explorer.app import words
 from explorer.app.session import Session
 from explorer.records import LOSSES
+from explorer.views import function
 from explorer.views.style import LOSS_LOOKS, number
 
 STYLE = """
@@ -127,3 +128,17 @@ def _sample(color: str, dash: str, width: float) -> str:
         f'<svg width="26" height="8" aria-hidden="true"><line x1="0" y1="4" x2="26" y2="4" stroke="{color}" '
         f'stroke-width="{width}" stroke-dasharray="{pattern}"/></svg>'
     )
+
+
+LEARNT = '<div class="chips">{}</div>'.format(
+    "".join(
+        f"<span>{_sample(color, 'solid', width)}{words}</span>"
+        for (color, width), words in zip(
+            function.CURVES.values(),
+            ("true function, ± the noise σ", "model as it is", "model of the best epoch"),
+            strict=True,
+        )
+    )
+    + f'<span style="color: {function.POINTS}">●</span> training samples'
+)
+"""What the colours of the function view mean."""

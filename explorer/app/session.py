@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from explorer.challenge import Challenge, scoring
-from explorer.records import Fault, History, Instances, Phase, Snapshot
+from explorer.records import Fault, FunctionSample, History, Instances, Phase, Snapshot
 from explorer.training.result import outcomes
 from explorer.training.worker import Plan, Started, Worker
 
@@ -19,8 +19,8 @@ BUSY = (Phase.PREPARING, Phase.RUNNING, Phase.PAUSED)
 class Session:
     """Commands go to the worker; `drain` takes in what came back, and drops what belongs to an older start.
 
-    phase: what is going on.  history, instances: of the fleet in hand, or None.  challenge: the fleet's, not the
-    widgets'.  message: a sentence where something went wrong.
+    phase: what is going on.  history, instances, learnt: of the fleet in hand, or None.  challenge: the fleet's, not
+    the widgets'.  message: a sentence where something went wrong.
     """
 
     def __init__(self) -> None:
@@ -32,6 +32,7 @@ class Session:
         self.challenge: Challenge | None = None
         self.history: History | None = None
         self.instances: Instances | None = None
+        self.learnt: FunctionSample | None = None
         self.phase = Phase.IDLE
         self.message = ""
         self.device = ""
@@ -85,6 +86,8 @@ class Session:
                     self.instances = record
                 case Snapshot():
                     self._take(record)
+                case FunctionSample():
+                    self.learnt = record
                 case Fault():
                     self.phase, self.message = Phase.FAILED, record.message
         return bool(fresh)
@@ -113,7 +116,7 @@ class Session:
 
     def _forget(self, challenge: Challenge) -> None:
         self.challenge = challenge.replace()
-        self.plan = self.history = self.instances = None
+        self.plan = self.history = self.instances = self.learnt = None
         self.phase, self.message, self._rate = Phase.IDLE, "", []
 
     def _take(self, snapshot: Snapshot) -> None:

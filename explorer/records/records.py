@@ -93,6 +93,29 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class FunctionSample:
+    """What one run has learnt, along one input with the others at 0; float64.
+
+    epoch: when.  x: `[n]`.  truth, kept, current: `[n, O]`, the function itself, the model of the best epoch and the
+    model as it is.  train_x, train_y: `[m]`, `[m, O]`, the training samples, projected on that input.  noise_std: σ.
+    distance: mean squared distance of the kept model to the function over the test inputs, without any noise.
+    """
+
+    generation: int
+    run: int
+    axis: int
+    epoch: int
+    x: Array
+    truth: Array
+    kept: Array
+    current: Array
+    train_x: Array
+    train_y: Array
+    noise_std: float
+    distance: float
+
+
+@dataclass(frozen=True)
 class Fault:
     """Why a fleet ended early: a sentence for a person, and the traceback for the log."""
 

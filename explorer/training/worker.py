@@ -21,10 +21,11 @@ import torch
 
 from explorer.challenge.settings import Challenge
 from explorer.optimizers.base import Optimizer
-from explorer.records import Fault, Instances, Phase, Run, Snapshot, Status
+from explorer.records import Fault, FunctionSample, Instances, Phase, Run, Snapshot, Status
 from explorer.training import devices
 from explorer.training.faults import sentence
 from explorer.training.fleet import Fleet
+from explorer.training.probes import Look, function_sample
 from explorer.training.survey import Survey
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Started:
     runs: tuple[Run, ...]
 
 
-Record = Started | Instances | Snapshot | Fault
+Record = Started | Instances | Snapshot | FunctionSample | Fault
 
 
 @dataclass
@@ -95,6 +96,7 @@ class Worker:
         self._pace: float | None = None
         self._job: _Job | None = None
         self._streams = False
+        self._look_at: Look | None = None
         self._survey: Survey | None = None
         self._thread = threading.Thread(target=self._work, name="explorer-worker", daemon=True)
         self._thread.start()
@@ -140,6 +142,10 @@ class Worker:
     def tune(self, **hyperparameters: float) -> None:
         """Change hyperparameters of the fleet in hand from the next batch on."""
         self._send(lambda: self._tune(hyperparameters))
+
+    def look(self, at: Look | None) -> None:
+        """From now on report what this run has learnt with every snapshot; None: nothing, at no cost."""
+        self._send(lambda: self._turn(at))
 
     def drain(self) -> list[Record]:
         """The records since the last call, oldest first."""
@@ -257,6 +263,20 @@ class Worker:
             except ValueError as error:
                 self._report(self._job, str(error))
 
+    def _turn(self, at: Look | None) -> None:
+        self._look_at = at
+        if self._job is not None:
+            self._sample(self._job)
+
+    def _sample(self, job: _Job) -> None:
+        """Report what is looked at; a look that fails harms nobody."""
+        if self._look_at is None:
+            return
+        try:
+            self._records.put(function_sample(job.fleet, self._look_at, job.generation))
+        except Exception:
+            log.exception("A look at the fleet failed.")
+
     def _stop(self) -> None:
         if self._job is not None and self._job.phase in (Phase.RUNNING, Phase.PAUSED):
             self._job.fleet.stop()
@@ -277,6 +297,7 @@ class Worker:
             snapshot = replace(snapshot, phase=job.phase)
         job.reported = time.monotonic()
         self._records.put(snapshot)
+        self._sample(job)
 
     def _fail(self, error: Exception) -> None:
         """An exception ends what is in hand and nothing else."""

@@ -23,7 +23,7 @@ def floors(outcomes: pd.DataFrame) -> hv.Overlay:
     outcomes: from a result, of a challenge whose read-out is frozen.
     """
     known = outcomes[["readout_floor", "test_loss", "seed"]].dropna()
-    values = known[["readout_floor", "test_loss"]].to_numpy()
+    values = np.array([known.readout_floor, known.test_loss])
     ends = (float(values.min()) / 1.3, float(values.max()) * 1.3)
     floor = LINE_LOOKS["read-out floor"]
     points: Any = hv.Scatter(known, "readout_floor", ["test_loss", "seed"])
