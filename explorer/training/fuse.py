@@ -1,10 +1,9 @@
 """From elementwise torch code to one or two Triton kernels.
 
-A function on a fleet's tensors is run once on `meta` tensors, which have shapes and no numbers, while every torch
-operation is written down.  Three kinds of tensor may occur: `[R, T]` (a number for every weight of every run), `[R]` or
-`[R, 1]` (one for every run) and `[]`.  What needs no weights is done for all runs by a first kernel; a second does the
-rest, reads every weight-sized tensor once and writes those that changed.  torch itself would go to memory and back for
-each operation.
+A function on a fleet's tensors is run once on small stand-ins, while every torch operation is written down.  Three kinds
+of tensor may occur: `[R, T]` (a number for every weight of every run), `[R]` or `[R, 1]` (one for every run) and `[]`.
+What needs no weights is done for all runs by a first kernel; a second does the rest, reads every weight-sized tensor
+once and writes those that changed.  torch itself would go to memory and back for each operation.
 """
 
 # pyright: reportMissingImports=false
@@ -84,7 +83,7 @@ class _Value:
 
 
 class _Trace(TorchDispatchMode):
-    """Writes down what happens to `inputs` on `meta`, as lines of the two kernels."""
+    """Writes down what happens to `inputs`, as lines of the two kernels."""
 
     def __init__(self, inputs: Sequence[Tensor], runs: int) -> None:
         super().__init__()
@@ -96,6 +95,10 @@ class _Trace(TorchDispatchMode):
         self._viewed: set[int] = set()
         self._values: dict[int, _Value] = {}
         self.before = [self._name(tensor) for tensor in inputs]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or torch imports its compiler, for seconds, to keep it away from here
 
     def after(self, tensor: Tensor) -> _Value:
         """What `tensor` holds by now."""
@@ -213,10 +216,15 @@ def fuse(name: str, body: Callable[..., object], tensors: Sequence[Tensor]) -> C
     of_weights = [tensor for tensor in tensors if tensor.dim() == 2 and tensor.shape[1] > 1]
     if runs > MOST_RUNS or len({(tensor.shape, tensor.stride()) for tensor in of_weights}) > 1:
         raise Unfusable("too many runs, or rows of several lengths")
-    stand_ins = [torch.empty(tensor.shape, dtype=tensor.dtype, device="meta") for tensor in tensors]
+    # Numbers and widths do not matter, and torch's `meta` device would import its compiler, for seconds.
+    shapes = [(runs, 3) if tensor.dim() == 2 and tensor.shape[1] > 1 else tensor.shape for tensor in tensors]
+    stand_ins = [torch.ones(shape, dtype=tensor.dtype) for shape, tensor in zip(shapes, tensors, strict=True)]
     trace = _Trace(stand_ins, runs)
-    with trace:
-        body(*stand_ins)
+    try:
+        with trace:
+            body(*stand_ins)
+    except RuntimeError as error:  # for one, tensors that the function brings along are elsewhere than the stand-ins
+        raise Unfusable(str(error)) from error
     after = [trace.after(stand_in) for stand_in in stand_ins]
     places = list(zip(tensors, trace.before, after, strict=True))
     small = [place for place in places if place[1].small]
