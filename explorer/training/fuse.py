@@ -1,9 +1,9 @@
 """From elementwise torch code to one or two Triton kernels.
 
-A function on a fleet's tensors is run once on small stand-ins, while every torch operation is written down.  Three kinds
-of tensor may occur: `[R, T]` (a number for every weight of every run), `[R]` or `[R, 1]` (one for every run) and `[]`.
-What needs no weights is done for all runs by a first kernel; a second does the rest, reads every weight-sized tensor
-once and writes those that changed.  torch itself would go to memory and back for each operation.
+A function on a fleet's tensors is run once on small stand-ins, while every torch operation is written down.  Three
+kinds of tensor may occur: `[R, T]` (a number for every weight of every run), `[R]` or `[R, 1]` (one for every run) and
+`[]`.  What needs no weights is done for all runs by a first kernel; a second does the rest, reads every weight-sized
+tensor once and writes those that changed.  torch itself would go to memory and back for each operation.
 """
 
 # pyright: reportMissingImports=false
