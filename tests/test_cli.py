@@ -13,10 +13,15 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bokeh.document import Document
+from bokeh.document.events import MessageSentEvent
+from bokeh.events import DocumentReady
+from bokeh.protocol import Protocol
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import websocket_connect
 from typer.testing import CliRunner
@@ -44,8 +49,8 @@ def test_the_script_and_the_module_are_one_command_line():
     for command in ([script], [sys.executable, "-m", "explorer"]):
         done = subprocess.run([*command, "--help"], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0
-        for name in ("serve", "train", "optimizers"):
-            assert re.search(rf"\b{name}\b", done.stdout)
+        for name in ("serve", "train", "optimizers", "new", "check", "tune", "bench"):
+            assert re.search(rf"^\W+{name}\b", done.stdout, re.MULTILINE), name
 
 
 def test_piped_training_prints_plain_lines():
@@ -210,6 +215,19 @@ def test_settings_reach_challenge_and_optimizer():
     assert optimizer.values == ex.optimizers.create("adam", lr=[1e-4, 1e-3], beta1=0.5).values
 
 
+def test_a_plug_in_trains_with_or_without_modifiers(tmp_path):
+    """In processes of their own, since a plug-in stays on the shelf of its process."""
+    assert invoke("new", tmp_path / "mine.py").exit_code == 0
+    arguments = ["train", *SMALL, "--max-epochs", "1", "--plugin", tmp_path / "mine.py", "--json", "-"]
+    for name, options in (("mine", []), ("mine+clip", ["--optimizer", "mine+clip"])):
+        done = explorer(*arguments, *options)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["optimizer"]["name"] == name
+    missing = invoke("train", "--plugin", tmp_path / "other.py")
+    assert missing.exit_code == 2
+    assert "other.py" in missing.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "seeds"), [("7", [7]), ("0-3", [0, 1, 2, 3]), ("0,1,5", [0, 1, 5]), ("2, 4-6", [2, 4, 5, 6]), ("3-3", [3])]
 )
@@ -260,6 +278,9 @@ def served(*arguments):
                 raise
 
 
+READY = Protocol().create("PATCH-DOC", [MessageSentEvent(Document(), "bokeh_event", DocumentReady())])
+
+
 @contextlib.asynccontextmanager
 async def tab(port):
     """What a browser's tab is to the server: the page, and a websocket with the page's token."""
@@ -270,6 +291,9 @@ async def tab(port):
     request = HTTPRequest(f"ws://127.0.0.1:{port}/ws", headers={"Origin": f"http://127.0.0.1:{port}"})
     connection = await websocket_connect(request, subprotocols=["bokeh", token])
     assert "ACK" in await connection.read_message()
+    # The page has loaded, as the browser's own code says it: the app begins only then.
+    for part in READY.header_json, READY.metadata_json, READY.content_json:
+        await connection.write_message(part)
     try:
         yield
     finally:
@@ -297,8 +321,9 @@ def test_serve_ends_a_session_within_five_seconds_of_its_tab_s_end(tmp_path, mon
             await asyncio.sleep(0.05)
 
     monkeypatch.chdir(tmp_path)
-    with served() as (running, port):
-        asyncio.run(open_and_close(running, port))
+    # In a thread of its own, since Playwright's event loop may be running in this one.
+    with served() as (running, port), ThreadPoolExecutor() as pool:
+        pool.submit(asyncio.run, open_and_close(running, port)).result()
     assert running.returncode == 0
 
 

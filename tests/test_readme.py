@@ -58,19 +58,25 @@ def test_the_optimizer_s_file_is_the_real_one():
     assert shown == (Path(explorer.__file__).parent / path).read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where a reader would be who types one command after another."""
+    return tmp_path_factory.mktemp("reader")
+
+
 @pytest.mark.parametrize("command", SHORT)
-def test_commands_run(command, tmp_path):
-    """As they stand, but one epoch of training each."""
+def test_commands_run(command, folder):
+    """As they stand, in their order, but one epoch of training each."""
     program, *arguments = shlex.split(command)
     assert program == "explorer"
     if arguments[0] == "train":
         arguments += ["--max-epochs", "1"]
-    done = subprocess.run([BIN / program, *arguments], capture_output=True, text=True, timeout=100, cwd=tmp_path)
+    done = subprocess.run([BIN / program, *arguments], capture_output=True, text=True, timeout=100, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout
     for option in ("--json", "--csv"):
         if option in arguments:
-            assert (tmp_path / arguments[arguments.index(option) + 1]).stat().st_size > 0
+            assert (folder / arguments[arguments.index(option) + 1]).stat().st_size > 0
 
 
 @pytest.mark.parametrize("command", [INSTALLS[0].split("&&")[1].strip(), *SERVERS])

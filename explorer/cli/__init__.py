@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from explorer.cli import floors, optimizers, screenshots, serve, train
+from explorer.cli import bench, check, floors, new, optimizers, screenshots, serve, train, tune
 
 app = typer.Typer(
     name="explorer",
@@ -16,6 +16,10 @@ app = typer.Typer(
 app.command("serve")(serve.command)
 app.command("train")(train.command)
 app.command("optimizers")(optimizers.command)
+app.command("new")(new.command)
+app.command("check")(check.command)
+app.command("tune")(tune.command)
+app.command("bench")(bench.command)
 app.command("floors")(floors.command)
 app.command("screenshots")(screenshots.command)
 

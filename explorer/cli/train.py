@@ -26,7 +26,16 @@ def command(
     preset: Annotated[
         str, typer.Option(help="brief: as the challenge is published; tig: as its harness runs it.")
     ] = "tig",
-    optimizer: Annotated[str, typer.Option(help="One that `explorer optimizers` lists.")] = "adam",
+    optimizer: Annotated[
+        str | None,
+        typer.Option(
+            help="One that `explorer optimizers` lists, or the plug-in's name; adam+clip for one with modifiers."
+        ),
+    ] = None,
+    plugin: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A Python file that holds an optimizer; `explorer new` writes one."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -50,6 +59,8 @@ def command(
     """Train an optimizer's hyperparameter values × seeds, all at once."""
     with sentences():
         _check_files(json_file, csv_file)
+        named = None if plugin is None else optimizers.load(plugin).key
+        optimizer = optimizer or named or "adam"
         challenge, chosen = configure(preset, optimizer, settings or [])
         # Where the output carries data, everything for people goes to standard error.
         console = Console(stderr="-" in (json_file, csv_file), highlight=False)
