@@ -8,19 +8,17 @@ from html import escape
 import panel as pn
 import panel_material_ui as pmui
 
-from explorer.app import figures, words
+from explorer.app import figures, html, words
 from explorer.app.controls import Controls, folded
 from explorer.app.fields import changes
-from explorer.app.figure import LossFigure
-from explorer.app.function import FunctionFigure
+from explorer.app.function import FunctionPanel
+from explorer.app.losses import LossPanel
+from explorer.app.race import RacePanel
 from explorer.app.session import Session
 from explorer.app.setup import PACES
 from explorer.optimizers import Optimizer
 from explorer.records import Phase
-from explorer.training.probes import Look
 from explorer.training.worker import Plan
-from explorer.views.function import caption
-from explorer.views.losses import lines
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +38,11 @@ class Explorer(pn.viewable.Viewer):
         self._asked = False
         self.session = Session()
         self.controls = Controls(self._changed, self._complain)
-        self.figure = LossFigure(self._zoomed)
-        self.function = FunctionFigure()
+        self.losses = LossPanel(self._show)
+        self.function = FunctionPanel(self._turn)
+        self.race = RacePanel(self._show)
         self._loading = False
-        self._html = {
-            name: pn.pane.HTML("", stylesheets=[figures.STYLE], sizing_mode="stretch_width", margin=(4, 10))
-            for name in ("cards", "chips", "chances", "runs", "status", "notice", "learnt")
-        }
+        self._html = {name: html.pane() for name in ("cards", "runs", "status", "notice")}
         # The alert's own text would be taken for HTML, tags from the address included: a pane with escaped text is not.
         self._notice = pmui.Alert(
             self._html["notice"],
@@ -57,17 +53,10 @@ class Explorer(pn.viewable.Viewer):
             margin=10,
         )
         self._buttons = self._make_buttons()
-        self._view = pmui.RadioButtonGroup(label="View", options=["Losses", "Function"], value="Losses", size="small")
-        self._look_run = pmui.IntInput(label="Run", value=0, start=0, width=90, size="small")
-        self._look_axis = pmui.IntInput(label="Input", value=1, start=1, width=90, size="small")
-        for widget in (self._view, self._look_run, self._look_axis):
-            widget.param.watch(self._look, "value")
-        self._log = pmui.Switch(value=True, label="Log scale")
-        self._follow = pmui.Switch(value=True, label="Follow")
-        self._singles = pmui.Switch(value=False, label="Single runs", visible=False)
-        self._log.param.watch(self._rescale, "value")
-        self._singles.param.watch(self._rescale, "value")
-        self._follow.param.watch(self._refollow, "value")
+        self.function.panel.visible = self.race.panel.visible = False
+        self._views = {"Losses": self.losses, "Function": self.function, "Race": self.race}
+        self._view = pmui.RadioButtonGroup(options=list(self._views), value="Losses", size="small", margin=(0, 10))
+        self._view.param.watch(self._turn, "value")
         self.sidebar = self.controls.panel
         self.main = self._make_main()
         self._load_address()
@@ -123,6 +112,13 @@ class Explorer(pn.viewable.Viewer):
         self.controls.show("first_seed")
         self._write_address()
         self._preview()
+
+    def keep(self, _=None) -> None:
+        """Keep these runs as a lane of the race, to compare the next ones with."""
+        said = self.race.keep(self.session)
+        if said:
+            self._complain(said)
+        self._show()
 
     def _begin(self, paused: bool) -> None:
         setup = self.controls.setup
@@ -184,24 +180,10 @@ class Explorer(pn.viewable.Viewer):
         self._html["notice"].object = f"<p>{escape(sentence)}</p>"
         self._notice.param.update(closed=False, visible=True)
 
-    def _rescale(self, _) -> None:
-        self.figure.log, self.figure.singles = self._log.value, self._singles.value
+    def _turn(self, _=None) -> None:
+        """Show the chosen view.  What only it needs is sampled while it is shown, and only then."""
+        self.session.look(self.function.look if self._view.value == "Function" else None)
         self._show()
-
-    def _refollow(self, event) -> None:
-        self.figure.follow = event.new
-        self._show()
-
-    def _look(self, _=None) -> None:
-        """Have the function sampled while it is shown, and only then."""
-        shown = self._view.value == "Function"
-        self._losses.visible, self._functions.visible = not shown, shown
-        look = Look(max(0, self._look_run.value or 0), max(0, (self._look_axis.value or 1) - 1)) if shown else None
-        self.session.worker.look(look)
-        self._show()
-
-    def _zoomed(self) -> None:
-        self._follow.value = False
 
     # Address
 
@@ -254,45 +236,26 @@ class Explorer(pn.viewable.Viewer):
 
     def _update(self) -> None:
         session = self.session
-        table = session.outcomes
         challenge = session.challenge or self.controls.challenge
-        threshold = session.threshold
-        drawn = lines(session.instances, threshold)
-        self.figure.refresh(session.history, drawn, challenge.max_epochs)
+        outcomes = session.outcomes
+        for name, view in self._views.items():
+            view.panel.visible = name == self._view.value
+        self._views[self._view.value].refresh(session, challenge)
         swept = [] if session.plan is None else list(session.plan.optimizer.sweeps)
-        if self._functions.visible:
-            self._show_function()
         self._html["cards"].object = figures.cards(session)
-        self._html["chips"].object = figures.chips(session)
-        self._html["runs"].object = figures.runs(table, swept)
-        chances = ""
-        if session.instances is not None and threshold is not None:
-            chances = words.chances(challenge, session.instances, threshold)
-        self._html["chances"].object = chances and f"<p>{chances}</p>"
-        self._html["status"].object = f'<p role="status">{self._status(table)}</p>'
+        self._html["runs"].object = figures.runs(outcomes, swept)
+        self._html["status"].object = f'<p role="status">{self._status(outcomes)}</p>'
         if session.message:
             self._complain(session.message)
-        self._singles.visible = session.history is not None and len(session.history.runs) > 1
         phase = session.phase
         for name, enabled in {
             "Start": phase not in (Phase.RUNNING, Phase.PREPARING),
             "Pause": phase is Phase.RUNNING,
             "Step": phase not in (Phase.RUNNING, Phase.PREPARING),
             "Stop": session.busy,
+            "Keep": session.history is not None,
         }.items():
             self._buttons[name].disabled = not enabled
-
-    def _show_function(self) -> None:
-        session, learnt = self.session, self.session.learnt
-        self.function.refresh(learnt)
-        said = "Press Start to see what is learnt."
-        if learnt is not None and session.history is not None and session.instances is not None:
-            seed = session.history.runs[learnt.run].seed
-            said = caption(learnt, seed, float(session.instances.noise_mse[learnt.run]))
-            self._look_run.end = len(session.history.runs) - 1
-        self._look_axis.end = (session.challenge or self.controls.challenge).input_dims
-        self._look_run.visible, self._look_axis.visible = self._look_run.end != 0, self._look_axis.end > 1
-        self._html["learnt"].object = f"<p>{said}</p>"
 
     def _status(self, table) -> str:
         session = self.session
@@ -317,6 +280,7 @@ class Explorer(pn.viewable.Viewer):
             ("Stop", "stop", self.stop),
             ("Reset", "replay", self.reset),
             ("Reseed", "casino", self.reseed),
+            ("Keep", "push_pin", self.keep),
         ):
             variant = "contained" if name == "Start" else "outlined"
             buttons[name] = pmui.Button(label=name, icon=icon, variant=variant, margin=(6, 4), on_click=action)
@@ -324,33 +288,13 @@ class Explorer(pn.viewable.Viewer):
 
     def _make_main(self) -> pmui.Column:
         transport = pmui.FlexBox(*self._buttons.values(), gap="6px", align_items="center", sizing_mode="stretch_width")
-        options = pmui.FlexBox(
-            self._log, self._follow, self._singles, align_items="center", sizing_mode="stretch_width"
-        )
-        self._losses = pmui.Column(
-            self._html["chips"],
-            options,
-            self.figure.panel,
-            self._html["chances"],
-            sizing_mode="stretch_width",
-            margin=0,
-        )
-        self._functions = pmui.Column(
-            pmui.FlexBox(self._look_run, self._look_axis, sizing_mode="stretch_width"),
-            self.function.panel,
-            self._html["learnt"],
-            pn.pane.HTML(figures.LEARNT, stylesheets=[figures.STYLE], sizing_mode="stretch_width", margin=(4, 10)),
-            sizing_mode="stretch_width",
-            margin=0,
-            visible=False,
-        )
         return pmui.Column(
             transport,
             self._html["status"],
             self._notice,
             self._html["cards"],
             self._view,
-            pmui.Paper(self._losses, self._functions, sizing_mode="stretch_width", margin=10),
+            pmui.Paper(*(view.panel for view in self._views.values()), sizing_mode="stretch_width", margin=10),
             folded(("Runs", self._html["runs"]), ("About the optimizer", self.controls.about), margin=10),
             sizing_mode="stretch_width",
         )

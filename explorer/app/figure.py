@@ -106,11 +106,7 @@ class _Axis:
         held = 0 if restarted else max(len(source.data["epoch"]) for source in sources.values())
         table = columns(history, held)
         for name, source in sources.items():
-            fresh = {column: table.get(name, {}).get(column, []) for column in source.data}
-            if restarted:
-                replace(source, fresh)
-            elif fresh["epoch"]:
-                source.stream(fresh)
+            extend(source, {column: table.get(name, {}).get(column, []) for column in source.data}, restarted)
 
     def _hook(self, role: str) -> view.Hook:
         def found(plot: Any, element: Any) -> None:
@@ -127,6 +123,14 @@ class _Axis:
     def _moved(self, attribute: str, old: float, new: float) -> None:
         if self._shown and new not in self._shown:
             self._owner.zoomed()
+
+
+def extend(source: Any, fresh: view.Columns, restarted: bool) -> None:
+    """Append to a data source, or start it anew."""
+    if restarted:
+        replace(source, fresh)
+    elif any(fresh.values()):
+        source.stream(fresh)
 
 
 def replace(source: Any, data: view.Columns) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from explorer.challenge import Challenge, scoring
 from explorer.records import Fault, FunctionSample, History, Instances, Phase, Snapshot
+from explorer.training.probes import Look
 from explorer.training.result import outcomes
 from explorer.training.worker import Plan, Started, Worker
 
@@ -67,6 +68,10 @@ class Session:
         self.pace = epochs_per_second
         if self.busy:
             self.worker.set_pace(epochs_per_second)
+
+    def look(self, at: Look | None) -> None:
+        """Have a run's function sampled from now on; None: no more."""
+        self.worker.look(at)
 
     def close(self) -> None:
         """End the worker, without waiting: it lets go of its fleet within a batch."""

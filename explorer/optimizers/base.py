@@ -95,6 +95,13 @@ class Optimizer(Declared):
         """Every hyperparameter, a list where it is swept."""
         return super().values | self._sweeps
 
+    @property
+    def described(self) -> str:
+        """Its name and what differs from its defaults: `adam lr=0.01`."""
+        fields, values = self.fields(), self.values
+        changed = [f"{name}={values[name]}" for name in fields if values[name] != fields[name].default]
+        return " ".join([self.key, *changed])
+
     def grid(self) -> list[dict[str, Any]]:
         """The hyperparameters of each run of a sweep, in the order given; one entry where nothing is swept."""
         plain = {name: getattr(self, name) for name in self.fields()}

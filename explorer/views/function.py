@@ -9,7 +9,7 @@ import holoviews as hv
 import numpy as np
 
 from explorer.records import FunctionSample
-from explorer.views.losses import Columns, Hook
+from explorer.views.losses import Columns, Hook, band
 from explorer.views.style import LOSS_LOOKS, number
 
 CURVES = {
@@ -80,7 +80,7 @@ def function(sample: FunctionSample | None, output: int, hooks: Mapping[str, Hoo
                 line_width=width,
                 tools=["hover"],
                 hover_tooltips=[("", name), ("x", "@x{0.000}"), ("y", "@y{0.000}")],
-                hooks=[*([_band] if more else []), *called(name)],
+                hooks=[*([band("x")] if more else []), *called(name)],
                 show_legend=False,
             )
         )
@@ -98,11 +98,3 @@ def function(sample: FunctionSample | None, output: int, hooks: Mapping[str, Hoo
         active_tools=["box_zoom"],
         hooks=called("figure"),
     )
-
-
-def _band(plot: Any, element: Any) -> None:
-    """f ± σ, from the truth's own data source."""
-    band = plot.state.varea(
-        x="x", y1="low", y2="high", source=plot.handles["cds"], fill_color=CURVES["truth"][0], fill_alpha=0.2
-    )
-    band.level = "underlay"

@@ -116,9 +116,9 @@ def window(history: History | None, drawn: Sequence[Line], limit: int, log: bool
             values += [float(np.min(finite)), float(top)]
     low, high = (min(values), max(values)) if values else (0.01, 1.0)
     if not log:
-        return Window(end, 0.0, _nice(high * 1.05))
+        return Window(end, 0.0, nice(high * 1.05))
     low, high = max(low, high * 1e-6), min(high, max(low, 1e-12) * 1e6)
-    return Window(end, 1 / _nice(1.25 / low), _nice(1.25 * high))
+    return Window(end, 1 / nice(1.25 / low), nice(1.25 * high))
 
 
 def labels(drawn: Iterable[Line], shown: Window, log: bool) -> dict[float, str]:
@@ -183,7 +183,7 @@ def losses(
         named(
             curve,
             name,
-            _band,
+            band("epoch"),
             color=look.color,
             line_dash=look.dash,
             line_width=look.width,
@@ -207,7 +207,7 @@ def losses(
         xlim=(0, shown.end),
         ylim=(shown.low, shown.high),
         logy=log,
-        yformatter=CustomJSTickFormatter(code="return String(Number(tick.toPrecision(3)))"),
+        yformatter=PLAIN_TICKS,
         xlabel="epoch",
         ylabel="mean squared error",
         responsive=True,
@@ -220,6 +220,8 @@ def losses(
 
 
 LABEL_AXIS = "labels of lines"
+PLAIN_TICKS = CustomJSTickFormatter(code="return String(Number(tick.toPrecision(3)))")
+"""Ticks as plain numbers: 0.3, not 3·10⁻¹."""
 _MARKS = {"best": "best epoch by validation", "stop": "end"}
 
 
@@ -254,13 +256,17 @@ def set_labels(axis: Any, texts: dict[float, str]) -> None:
     axis.major_label_overrides = texts
 
 
-def _band(plot: Any, element: Any) -> None:
-    """The quartiles behind a median, drawn from the curve's own data source, so that one stream moves both."""
-    glyph = plot.handles["glyph"]
-    renderer = plot.state.varea(
-        x="epoch", y1="low", y2="high", source=plot.handles["cds"], fill_color=glyph.line_color, fill_alpha=0.18
-    )
-    renderer.level = "underlay"
+def band(x: str) -> Hook:
+    """A hook that draws `low` to `high` behind a curve from its own data source, so that one stream moves both."""
+
+    def drawn(plot: Any, element: Any) -> None:
+        glyph = plot.handles["glyph"]
+        renderer = plot.state.varea(
+            x=x, y1="low", y2="high", source=plot.handles["cds"], fill_color=glyph.line_color, fill_alpha=0.18
+        )
+        renderer.level = "underlay"
+
+    return drawn
 
 
 def _held(history: History, start: int) -> np.ndarray:
@@ -288,7 +294,7 @@ def _plain(values: np.ndarray) -> list[float]:
     return np.where(np.isfinite(values) & (values > 0), values, np.nan).tolist()
 
 
-def _nice(value: float) -> float:
+def nice(value: float) -> float:
     """The next 1, 2, 3 or 5 times a power of ten."""
     decade = 10 ** np.floor(np.log10(value))
     return float(next(step * decade for step in (1, 2, 3, 5, 10) if step * decade >= value * (1 - 1e-12)))
