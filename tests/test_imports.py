@@ -19,7 +19,7 @@ ROOMS = {
     "records": (set(), {"numpy", "pandas", "sqlalchemy", "xarray"}),
     "training": (
         {"base", "challenge", "optimizers", "records"},
-        {"numpy", "pandas", "param", "torch", "triton", "xarray"},
+        {"numpy", "pandas", "param", "psutil", "torch", "triton", "xarray"},
     ),
     "views": ({"records"}, {"bokeh", "holoviews", "numpy", "pandas", "xarray"}),
 }

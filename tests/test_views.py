@@ -73,7 +73,21 @@ def test_zero_negative_and_infinite_losses_are_left_out():
     values[2, 0] = [0, -1, np.inf, 1e-38]
     shown = losses.columns(history(values))["test"]["loss"]
     assert np.isnan(shown[:3]).all()
-    assert losses.window(history(values), [], 1000, log=True).low >= 1e-7
+    shown = losses.window(history(values), [], 1000, log=True)
+    assert shown.low >= 1e-7
+    assert shown.high > 1
+
+
+def test_a_run_that_explodes_leaves_the_lines_in_sight():
+    values = np.full((3, 2, 9), 0.3)
+    values[:, 1] = 1e7
+    drawn = [losses.Line("threshold", 0.32), losses.Line("noise", 0.04)]
+    shown = losses.window(history(values), drawn, 1000, log=True)
+    assert shown.low < 0.04
+    assert shown.high > 1
+    gone = [Status.RUNNING, Status.DIVERGED]
+    assert losses.window(history(values, gone), drawn, 1000, log=False).high < 1
+    assert losses.window(history(np.full((3, 1, 5), 1e30)), drawn, 1000, log=True).low < 0.32
 
 
 def test_marks_stand_at_the_best_epoch_and_at_the_end():

@@ -315,6 +315,7 @@ def test_a_survey_that_fails_is_told_once_and_the_worker_lives_on(listener, monk
         raise ArithmeticError("no floor")
 
     monkeypatch.setattr("explorer.training.survey.floors", broken)
+    monkeypatch.setattr("explorer.training.survey._known", {})
     listener.worker.preview(SMALL, (0, 1))
     listener.until(lambda: listener.of(Fault))
     listener.settle(0.1)

@@ -14,18 +14,19 @@ def read(search: str, setters: Callable[[], Mapping[str, Setter]]) -> list[str]:
 
     setters: asked again for each entry, since one (the optimizer) decides which others there are.
     """
-    complaints = []
     entries = dict(parse_qsl(search.removeprefix("?"), keep_blank_values=True))
-    while entries:
-        known = setters()
-        name = next((name for name in known if name in entries), None)
-        if name is None:
-            break
+    refused: dict[str, str] = {}
+    while waiting := [name for name in setters() if name in entries and name not in refused]:
+        name = waiting[0]
         try:
-            known[name](entries.pop(name))
+            setters()[name](entries[name])
         except ValueError as error:
-            complaints.append(f"In the address: {error}")
-    return complaints + [f"In the address: {name} is not a setting; it was ignored." for name in entries]
+            refused[name] = f"In the address: {error}"
+        else:
+            del entries[name]
+            refused.clear()  # what could not be before may go together with this
+    strange = [f"In the address: {name} is not a setting; it was ignored." for name in entries if name not in refused]
+    return [*refused.values(), *strange]
 
 
 def write(values: Mapping[str, Any]) -> str:

@@ -116,6 +116,8 @@ class Controls:
             if owner is None:
                 self.challenge = self.challenge.replace(**{name: value})
             else:
+                if name == "optimizer":  # not every optimizer takes every modifier: find out before it is set
+                    optimizers.get("+".join([value, *self._stack.value]))
                 setattr(owner, name, value)
             self._after(name)
 

@@ -16,12 +16,15 @@ from explorer.app.losses import LossPanel
 from explorer.app.race import RacePanel
 from explorer.app.session import Session
 from explorer.app.setup import PACES
+from explorer.challenge.data import FIELDS
 from explorer.optimizers import Optimizer
 from explorer.records import Phase
 from explorer.training.worker import Plan
 
 log = logging.getLogger(__name__)
 
+INSTANCE = {*FIELDS, "preset", "frozen_layers", "seeds", "first_seed"}
+"""Settings that another instance, or another floor, comes with."""
 REFRESH = 200
 """Milliseconds between two looks at the worker: faster costs the page more than it shows."""
 
@@ -57,6 +60,8 @@ class Explorer(pn.viewable.Viewer):
         self._views = {"Losses": self.losses, "Function": self.function, "Race": self.race}
         self._view = pmui.RadioButtonGroup(options=list(self._views), value="Losses", size="small", margin=(0, 10))
         self._view.param.watch(self._turn, "value")
+        self._folds = folded(("Runs", self._html["runs"]), ("About the optimizer", self.controls.about), margin=10)
+        self._folds.param.watch(lambda event: self._show(), "active")
         self.sidebar = self.controls.panel
         self.main = self._make_main()
         self._load_address()
@@ -146,10 +151,11 @@ class Explorer(pn.viewable.Viewer):
             return
         setup, session = self.controls.setup, self.session
         session.set_pace(PACES[setup.pace])
-        if session.history is None and not session.busy:
-            self._preview()
-        elif name == "accuracy_factor" and session.challenge is not None:
+        if name == "accuracy_factor" and session.challenge is not None:
             session.challenge.accuracy_factor = self.controls.challenge.accuracy_factor
+        elif session.history is None and not session.busy:
+            if name in INSTANCE:
+                self._preview()
         elif session.busy and session.plan is not None:
             self._tune(session.plan.optimizer, name)
         self._write_address()
@@ -212,8 +218,14 @@ class Explorer(pn.viewable.Viewer):
 
     async def _tick(self) -> None:
         """Take in what the worker reported.  A coroutine: it runs on the event loop whatever threads the server has."""
-        if self.session.drain():
-            self._draw()
+        try:
+            fresh = self.session.drain()
+        except Exception:
+            log.exception("What the worker reported could not be taken in.")
+            self._complain("The display could not be updated; the log has the details.")
+        else:
+            if fresh:
+                self._draw()
 
     def _show(self) -> None:
         """Bring the page up to date as soon as the document is ours: Bokeh's models must not change before."""
@@ -243,7 +255,8 @@ class Explorer(pn.viewable.Viewer):
         self._views[self._view.value].refresh(session, challenge)
         swept = [] if session.plan is None else list(session.plan.optimizer.sweeps)
         self._html["cards"].object = figures.cards(session)
-        self._html["runs"].object = figures.runs(outcomes, swept)
+        # A folded table would still be sent, and Tab would find its way into it.
+        self._html["runs"].object = figures.runs(outcomes, swept) if 0 in self._folds.active else ""
         self._html["status"].object = f'<p role="status">{self._status(outcomes)}</p>'
         if session.message:
             self._complain(session.message)
@@ -251,7 +264,7 @@ class Explorer(pn.viewable.Viewer):
         for name, enabled in {
             "Start": phase not in (Phase.RUNNING, Phase.PREPARING),
             "Pause": phase is Phase.RUNNING,
-            "Step": phase not in (Phase.RUNNING, Phase.PREPARING),
+            "Step": phase in (Phase.IDLE, Phase.PAUSED, Phase.FAILED),
             "Stop": session.busy,
             "Keep": session.history is not None,
         }.items():
@@ -295,6 +308,6 @@ class Explorer(pn.viewable.Viewer):
             self._html["cards"],
             self._view,
             pmui.Paper(*(view.panel for view in self._views.values()), sizing_mode="stretch_width", margin=10),
-            folded(("Runs", self._html["runs"]), ("About the optimizer", self.controls.about), margin=10),
+            self._folds,
             sizing_mode="stretch_width",
         )

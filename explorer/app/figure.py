@@ -30,23 +30,22 @@ class LossFigure:
     log, singles, follow: what is shown; take effect at the next `refresh`.
     """
 
-    def __init__(self, on_zoom: Callable[[], None]) -> None:
+    def __init__(self, on_zoom: Callable[[], None], on_render: Callable[[], None]) -> None:
         self.log = True
         self.singles = False
         self.follow = True
         self._on_zoom = on_zoom
-        self._history: History | None = None
-        self._lines: Sequence[Line] = ()
-        self._limit = 1000
+        self.on_render = on_render
         self._axes = {log: _Axis(self, log) for log in (True, False)}
         self.panel = pn.Column(*(axis.panel for axis in self._axes.values()), sizing_mode="stretch_width", margin=0)
 
     def refresh(self, history: History | None, drawn: Sequence[Line], limit: int) -> None:
         """Show this history (a longer one of the same runs is streamed, another replaces it) and these lines."""
-        self._history, self._lines, self._limit = history, drawn, limit
-        for log, axis in self._axes.items():
-            axis.panel.visible = log == self.log
-        self._axes[self.log].refresh(history, drawn, limit)
+        shown = self._axes[self.log]
+        returned = not shown.panel.visible
+        for axis in self._axes.values():
+            axis.panel.visible = axis is shown
+        shown.refresh(history, drawn, limit, self.follow or returned)
 
     def zoomed(self) -> None:
         """A person moved the axes: leave them alone."""
@@ -61,28 +60,28 @@ class _Axis:
     def __init__(self, owner: LossFigure, log: bool) -> None:
         self._owner, self._log = owner, log
         self._rendered: dict[Any, dict[str, Any]] = {}
-        self._holding: dict[Any, History | None] = {}
         self._shown: tuple[float, ...] = ()
         hooks = {role: self._hook(role) for role in ROLES}
-        plot = pn.pane.HoloViews(view.losses(None, [], 1000, log, hooks), sizing_mode="stretch_width", height=470)
+        plot = pn.pane.HoloViews(
+            view.losses(None, [], 1000, log, hooks), sizing_mode="stretch_width", height=470, linked_axes=False
+        )
         # The box is hidden, never the pane: Panel 1.9 would hand the pane's own properties to Bokeh's figure.
         self.panel = pn.Column(plot, visible=log, sizing_mode="stretch_width", margin=0)
 
-    def refresh(self, history: History | None, drawn: Sequence[Line], limit: int) -> None:
+    def refresh(self, history: History | None, drawn: Sequence[Line], limit: int, whole: bool) -> None:
+        """whole: show the whole run, whatever was zoomed to."""
         window = view.window(history, drawn, limit, self._log)
         self._shown = (0.0, window.end, window.low, window.high)
         texts = view.labels(drawn, window, self._log)
         known = {line.name: [line.value] for line in drawn}
         marks = view.mark_columns(history)
-        for figure in [figure for figure in self._rendered if figure.document is None]:
-            del self._rendered[figure]
-            self._holding.pop(figure, None)
+        drop_closed(self._rendered)
         for figure, plots in self._rendered.items():
-            if self._owner.follow:
+            if whole:
                 move(plots["figure"].handles["x_range"], 0.0, window.end)
                 move(plots["figure"].handles["y_range"], window.low, window.high)
-            restarted = self._holding.get(figure) is not history
-            self._holding[figure] = history
+            restarted = plots.get("history", ()) is not history
+            plots["history"] = history
             self._stream(history, {name: plots[name].handles["cds"] for name in LOSS_LOOKS}, view.columns, restarted)
             singles = history if self._owner.singles else None
             sources = {name: plots[name].handles["cds"] for name in SINGLES}
@@ -114,6 +113,7 @@ class _Axis:
             if "cds" in plot.handles:
                 plot.handles["cds"].name = f"{'log' if self._log else 'linear'} {role}"
             if role == "figure":
+                self._owner.on_render()
                 for name in ("x_range", "y_range"):
                     plot.handles[name].on_change("start", self._moved)
                     plot.handles[name].on_change("end", self._moved)
@@ -121,8 +121,18 @@ class _Axis:
         return found
 
     def _moved(self, attribute: str, old: float, new: float) -> None:
+        """A range changed: if not to where we put it, then a person zoomed or panned."""
         if self._shown and new not in self._shown:
             self._owner.zoomed()
+
+
+def drop_closed(rendered: dict[Any, Any]) -> None:
+    """Forget the figures of views that are gone: those without a document that had one before."""
+    for figure in list(rendered):
+        if figure.document is not None:
+            rendered[figure]["open"] = True
+        elif rendered[figure].get("open"):
+            del rendered[figure]
 
 
 def extend(source: Any, fresh: view.Columns, restarted: bool) -> None:

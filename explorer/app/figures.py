@@ -29,7 +29,7 @@ def cards(session: Session) -> str:
         _card("Best validation", number(median("val_loss"))),
         _card("Test at best", number(median("test_loss"))),
         _card("Threshold ε*²", number(threshold)),
-        _card("α", number(median("alpha"))),
+        _card("α reached", number(median("alpha"))),
         _card("Quality", number(median("quality"))),
         _card("Epochs per second", number(session.epochs_per_second)),
     ]
@@ -48,7 +48,7 @@ def chips(session: Session) -> str:
         f"<span>{sample(look.color, look.dash, look.width)}{name} <b>{number(value)}</b></span>"
         for (name, look), value in zip(LOSS_LOOKS.items(), last, strict=True)
     ]
-    note = "<span>medians and quartiles; ended runs held at their last loss</span>" if several else ""
+    note = "<span>medians and quartiles; runs that stopped are held at their last loss</span>" if several else ""
     return f'<div class="chips">{"".join(curves)}<span>◆ best epoch</span><span>✕ end</span>{note}</div>'
 
 
@@ -87,13 +87,11 @@ def _card(title: str, value: str, box: str = "") -> str:
 
 
 def _verdict(outcomes: pd.DataFrame | None) -> str:
-    if outcomes is None or not (outcomes.best_epoch > 0).any():
+    if outcomes is None or (outcomes.epochs == 0).all():
         return _card("Verdict", "–")
-    passed = int(outcomes.passed.sum())
-    going = (outcomes.status == "running").any()
+    passed, going = int(outcomes.passed.sum()), (outcomes.status == "running").any()
     if len(outcomes) == 1:
         word = "Pass" if passed else "Not yet" if going else "Fail"
     else:
         word = f"{passed} of {len(outcomes)} pass"
-    good = 2 * passed >= len(outcomes)
-    return _card("Verdict", word, "pass" if good else "" if going else "fail")
+    return _card("Verdict", word, "pass" if passed == len(outcomes) else "" if going or passed else "fail")

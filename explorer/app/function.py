@@ -9,7 +9,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from explorer.app import html
-from explorer.app.figure import move, replace
+from explorer.app.figure import drop_closed, move, replace
 from explorer.app.session import Session
 from explorer.challenge import Challenge
 from explorer.records import FunctionSample
@@ -30,7 +30,8 @@ class FunctionPanel:
         for widget in (self._run, self._axis):
             widget.param.watch(lambda event: changed(), "value")
         self._said = html.pane()
-        self._rendered: dict[Any, tuple[int, dict[str, Any]]] = {}
+        self._on_render = changed
+        self._rendered: dict[Any, dict[str, Any]] = {}
         self._boxes = [self._box(output) for output in range(OUTPUTS)]
         legend = [
             f"<span>{html.sample(color, 'solid', width)}{meaning}</span>"
@@ -68,22 +69,26 @@ class FunctionPanel:
         outputs = 1 if learnt is None else learnt.truth.shape[1]
         for output, box in enumerate(self._boxes):
             box.visible = output < outputs
-        for figure in [figure for figure in self._rendered if figure.document is None]:
-            del self._rendered[figure]
-        for output, plots in self._rendered.values():
+        drop_closed(self._rendered)
+        for plots in self._rendered.values():
+            output = plots["output"]
             for role, data in view.columns(learnt, output).items():
                 replace(plots[role].handles["cds"], data)
             move(plots["figure"].handles["y_range"], *view.span(learnt, output))
 
     def _box(self, output: int) -> pn.Column:
         hooks = {role: self._hook(role, output) for role in ("samples", *view.CURVES, "figure")}
-        plot = pn.pane.HoloViews(view.function(None, output, hooks), sizing_mode="stretch_width", height=400)
+        plot = pn.pane.HoloViews(
+            view.function(None, output, hooks), sizing_mode="stretch_width", height=400, linked_axes=False
+        )
         return pn.Column(plot, sizing_mode="stretch_width", styles={"flex": "1 1 340px"}, margin=0)
 
     def _hook(self, role: str, output: int) -> view.Hook:
         def found(plot: Any, element: Any) -> None:
-            self._rendered.setdefault(plot.state, (output, {}))[1][role] = plot
+            self._rendered.setdefault(plot.state, {"output": output})[role] = plot
             if "cds" in plot.handles:
                 plot.handles["cds"].name = f"output {output} {role}"
+            if role == "figure":
+                self._on_render()
 
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import escape
 
 import panel_material_ui as pmui
 
@@ -18,7 +19,7 @@ class LossPanel:
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
-        self._figure = LossFigure(self._zoomed)
+        self._figure = LossFigure(self._zoomed, changed)
         self._chips, self._chances = html.pane(), html.pane()
         self._log = pmui.Switch(value=True, label="Log scale")
         self._follow = pmui.Switch(value=True, label="Follow")
@@ -41,7 +42,8 @@ class LossPanel:
         chances = ""
         if session.instances is not None and session.threshold is not None:
             chances = words.chances(challenge, session.instances, session.threshold)
-        self._chances.object = chances and f"<p>{chances}</p>"
+        hindrance = "" if session.plan is None else words.hindrance(challenge, session.plan.optimizer)
+        self._chances.object = "".join(f"<p>{escape(said)}</p>" for said in (hindrance, chances) if said)
 
     def _switched(self, _) -> None:
         self._figure.log, self._figure.singles = self._log.value, self._singles.value

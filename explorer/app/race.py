@@ -13,7 +13,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from explorer.app import html
-from explorer.app.figure import extend, move, replace
+from explorer.app.figure import drop_closed, extend, move, replace
 from explorer.app.session import Session
 from explorer.challenge import Challenge
 from explorer.records import History, Instances
@@ -26,14 +26,17 @@ from explorer.views.style import number
 class RaceFigure:
     """One curve a lane.  `loss` (a key of the loss view's looks) and `seconds` say what is shown over what."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_render: Callable[[], None]) -> None:
+        self._on_render = on_render
         self.loss, self.seconds = "test", False
         self._rendered: dict[Any, dict[str, Any]] = {}
-        self._holding: dict[Any, list[tuple[Any, ...]]] = {}
         roles = ["threshold", "figure", *map(view.role, range(len(view.LOOKS)))]
         self.panel = pn.Column(
             pn.pane.HoloViews(
-                view.race({role: self._hook(role) for role in roles}), sizing_mode="stretch_width", height=440
+                view.race({role: self._hook(role) for role in roles}),
+                sizing_mode="stretch_width",
+                height=440,
+                linked_axes=False,
             ),
             sizing_mode="stretch_width",
             margin=0,
@@ -43,11 +46,9 @@ class RaceFigure:
         """Show these lanes, at most as many as there are looks, and the threshold if it is known."""
         lanes = lanes[: len(view.LOOKS)]
         shown = view.window(lanes, self.loss, self.seconds, threshold)
-        for figure in [figure for figure in self._rendered if figure.document is None]:
-            del self._rendered[figure]
-            self._holding.pop(figure, None)
-        for figure, plots in self._rendered.items():
-            held = self._holding.setdefault(figure, [()] * len(view.LOOKS))
+        drop_closed(self._rendered)
+        for plots in self._rendered.values():
+            held = plots.setdefault("held", [()] * len(view.LOOKS))
             for index in range(len(view.LOOKS)):
                 lane = lanes[index] if index < len(lanes) else None
                 holds = (lane and lane.history, self.loss, self.seconds)
@@ -65,6 +66,8 @@ class RaceFigure:
             self._rendered.setdefault(plot.state, {})[role] = plot
             if "cds" in plot.handles:
                 plot.handles["cds"].name = f"race {role}"
+            if role == "figure":
+                self._on_render()
 
         return found
 
@@ -100,7 +103,7 @@ class RacePanel:
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
         self._kept: list[_Kept] = []
-        self._figure = RaceFigure()
+        self._figure = RaceFigure(changed)
         self._loss = pmui.Select(label="Loss", value="test", options=list(view.CHOICES), width=150, size="small")
         self._clock = pmui.Select(label="Over", value="epochs", options=["epochs", "seconds"], width=150, size="small")
         self._lanes = pmui.MultiChoice(label="Kept", options=[], value=[], sizing_mode="stretch_width", width=None)

@@ -82,7 +82,7 @@ class Session:
     def drain(self) -> bool:
         """Take in what the worker reported; whether there was anything."""
         records = [] if self._worker is None else self._worker.drain()
-        fresh = [record for record in records if record.generation == self._generation]
+        fresh = [record for record in records if record.generation >= self._generation]
         for record in fresh:
             match record:
                 case Started():

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from explorer.challenge import Challenge
+from explorer.optimizers import Optimizer
 from explorer.records import Instances, Phase
 from explorer.views.style import number
 
@@ -35,6 +36,11 @@ def chances(challenge: Challenge, instances: Instances, threshold: np.ndarray) -
     limit, kernel, noise = (float(np.median(x)) for x in (threshold, instances.kernel_floor, instances.noise_mse))
     count = len(np.unique(instances.noise_mse))
     where = "" if count == 1 else f" (medians over {count} instances)"
+    if limit < noise:
+        return (
+            f"Nothing can expect to pass this: the threshold of {number(limit)} is below the noise, {number(noise)}, "
+            f"which even the true function cannot undercut{where}.  Lower the accuracy factor."
+        )
     if kernel > limit:
         return (
             f"No optimizer can expect to pass this: even the exact Gaussian-process posterior, which knows the kernel "
@@ -52,6 +58,17 @@ def chances(challenge: Challenge, instances: Instances, threshold: np.ndarray) -
         f"The frozen read-out keeps ordinary optimizers near a test error of {number(readout)}, {verdict} the "
         f"threshold of {number(limit)}; the data would allow {number(kernel)}, and the noise alone is "
         f"{number(noise)}{where}."
+    )
+
+
+def hindrance(challenge: Challenge, optimizer: Optimizer) -> str:
+    """What the challenge's rules do to an optimizer that always proposes; empty where they do nothing."""
+    if not (optimizer.proposes and challenge.restore_statistics):
+        return ""
+    return (
+        f"{optimizer.key} takes its gradients at proposed weights, and this harness puts the running statistics back "
+        f"after each proposal: they are never trained, so it cannot pass here.  Switch off “Restore statistics” under "
+        f"“Data and model” to judge it."
     )
 
 

@@ -122,7 +122,7 @@ class Declared(param.Parameterized):
 
 
 def _within(parameter: param.Number, value: Any) -> bool:
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         return False
     low, high = parameter.bounds or (None, None)
     low_in, high_in = parameter.inclusive_bounds

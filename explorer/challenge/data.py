@@ -14,6 +14,19 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 
+FIELDS = (
+    "input_dims",
+    "output_dims",
+    "num_features",
+    "lengthscale",
+    "lengthscale_power",
+    "noise_std",
+    "train_size",
+    "val_size",
+    "test_size",
+)
+"""The challenge's settings that an instance depends on, beside its seed."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -37,12 +50,16 @@ class Function:
 
     def features(self, x: Array) -> Array:
         """√(2/K) cos(ω·x + b): `[O, n, K]` for x `[n, D]`."""
-        angle = np.einsum("nd,okd->onk", x, self.frequencies) + self.phases[:, None, :]
-        return np.sqrt(2 / self.phases.shape[-1]) * np.cos(angle)
+        return np.stack([self.features_of(x, output) for output in range(len(self.phases))])
+
+    def features_of(self, x: Array, output: int) -> Array:
+        """The features of one output alone: `[n, K]`."""
+        return np.sqrt(2 / self.phases.shape[-1]) * np.cos(x @ self.frequencies[output].T + self.phases[output])
 
     def __call__(self, x: Array) -> Array:
         """f(x): `[n, O]` for x `[n, D]`."""
-        return np.einsum("onk,ok->no", self.features(x), self.amplitudes)
+        outputs = enumerate(self.amplitudes)  # one at a time: their features together can be gigabytes
+        return np.stack([self.features_of(x, output) @ amplitudes for output, amplitudes in outputs], axis=1)
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,9 @@ def floors(challenge: Challenge, dataset: Dataset) -> Floors:
     at_train = gram @ weights
     at_test = _kernel(test.inputs, train.inputs, scale) @ weights
 
-    design, design_at_test = dataset.function.features(train.inputs), dataset.function.features(test.inputs)
     told = np.empty_like(at_test)
-    for output, (phi, phi_at_test) in enumerate(zip(design, design_at_test, strict=True)):
+    for output in range(challenge.output_dims):
+        phi, phi_at_test = (dataset.function.features_of(part.inputs, output) for part in (train, test))
         posterior = phi.T @ phi + variance * np.eye(phi.shape[1])
         told[:, output] = phi_at_test @ _solve(posterior, phi.T @ train.targets[:, output : output + 1])[:, 0]
 

@@ -13,7 +13,9 @@ PRECISIONS = {"float32": torch.float32, "tf32": torch.float32, "float64": torch.
 
 def choices() -> list[str]:
     """Names that `resolve` takes on this machine."""
-    return ["auto", "cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    several = [f"cuda:{index}" for index in range(count)] if count > 1 else []
+    return ["auto", "cpu", *(["cuda"] if count else []), *several]
 
 
 def resolve(name: str) -> torch.device:

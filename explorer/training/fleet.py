@@ -57,9 +57,7 @@ class Fleet:
         self.runs = tuple(Run(seed, values) for values in optimizer.grid() for seed in self.seeds)
         self.device, self.dtype, self.precision = devices.resolve(device), devices.precision(precision), precision
         network, make = _network(self.challenge, self.device, precision)
-        if self.device.type == "cuda":
-            needed = memory.bytes_a_run(self.challenge, optimizer, network, self.dtype)
-            memory.check(needed, len(self.runs), self.device)
+        memory.check(memory.bytes_a_run(self.challenge, optimizer, network, self.dtype), len(self.runs), self.device)
         distinct = list(dict.fromkeys(self.seeds))
         drawn = side_by_side(self.challenge.dataset, distinct)
         self.datasets: dict[int, Dataset] = dict(zip(distinct, drawn, strict=True))

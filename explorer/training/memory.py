@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psutil
 import torch
 
 from explorer.challenge.model import Network, layout
@@ -28,7 +29,9 @@ def bytes_a_run(challenge: Challenge, optimizer: Optimizer, network: type[Networ
 
 def check(needed_a_run: int, runs: int, device: torch.device) -> None:
     """`ValueError` with a sentence for a person if `runs` runs will not fit in what the device has free."""
-    free = torch.cuda.mem_get_info(device)[0] - RESERVED
+    free = (
+        torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    ) - RESERVED
     if runs * needed_a_run > free:
         fitting = max(0, free // needed_a_run)
         raise ValueError(

@@ -7,14 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from explorer.challenge.data import Dataset
-from explorer.challenge.floors import floors
+from explorer.challenge.data import FIELDS, Dataset
+from explorer.challenge.floors import Floors, floors
 from explorer.challenge.settings import Challenge
 from explorer.records import Instances, Run
 
+_known: dict[tuple[object, ...], Floors] = {}
+_KNOWN_AT_MOST = 4096
+
 
 class Survey:
-    """The instances of `runs`; `.instances` is complete when `.done`.
+    """The instances of `runs`; `.instances` is complete when `.done`.  What was computed before is known at once.
 
     A floor takes tens of milliseconds an instance, so `advance` does one and the caller fits it between other work.
     """
@@ -28,6 +31,8 @@ class Survey:
         unknown = np.full(len(runs), np.nan)
         noise = np.array([datasets[seed].noise_mse for seed in self._seeds.tolist()])
         self.instances = Instances(generation, noise, unknown, unknown, unknown)
+        for seed in [seed for seed in self._pending if self._key(seed) in _known]:
+            self._take(seed, _known[self._key(seed)])
 
     @property
     def done(self) -> bool:
@@ -36,8 +41,20 @@ class Survey:
 
     def advance(self) -> None:
         """Compute the floors of the next instance."""
-        seed = self._pending.pop(0)
-        kernel, feature, readout = floors(self._challenge, self._datasets[seed])
+        seed = self._pending[0]
+        found = floors(self._challenge, self._datasets[seed])
+        while len(_known) >= _KNOWN_AT_MOST:
+            _known.pop(next(iter(_known)), None)
+        _known[self._key(seed)] = found
+        self._take(seed, found)
+
+    def _key(self, seed: int) -> tuple[object, ...]:
+        """What the floors of an instance depend on."""
+        return (seed, self._challenge.frozen_layers >= 2, *(getattr(self._challenge, name) for name in FIELDS))
+
+    def _take(self, seed: int, found: Floors) -> None:
+        self._pending.remove(seed)
+        kernel, feature, readout = found
         here, known = self._seeds == seed, self.instances
         self.instances = replace(
             known,

@@ -89,6 +89,7 @@ class Worker:
         self._commands: queue.SimpleQueue[tuple[int, Callable[[], None]]] = queue.SimpleQueue()
         self._records: queue.SimpleQueue[Record] = queue.SimpleQueue()
         self._generations = count(1)
+        self._latest = 0
         # A command that ends the fleet in hand takes the next ticket; an epoch is given up when its own is out of date.
         self._ticket = 0
         self._honoured = 0
@@ -109,13 +110,13 @@ class Worker:
 
     def start(self, plan: Plan, paused: bool = False) -> int:
         """End the fleet in hand, if any, and train `plan`; its generation.  Paused: wait for `step` or `resume`."""
-        generation = next(self._generations)
+        generation = self._latest = next(self._generations)
         self._send(lambda: self._start(generation, plan, paused), ends=True)
         return generation
 
     def preview(self, challenge: Challenge, seeds: Sequence[int]) -> int:
         """End the fleet in hand, if any, and report the `Instances` of `seeds` without training; their generation."""
-        generation = next(self._generations)
+        generation = self._latest = next(self._generations)
         self._send(lambda: self._preview(generation, challenge, seeds), ends=True)
         return generation
 
@@ -201,6 +202,8 @@ class Worker:
             deadline = time.monotonic()
 
     def _train(self, job: _Job) -> None:
+        if job.phase not in (Phase.RUNNING, Phase.PAUSED):
+            return
         now = time.monotonic()
         runs = job.phase is Phase.RUNNING and (not self._pace or now >= job.due)
         if (runs or job.steps) and not job.fleet.prepared:
@@ -214,13 +217,23 @@ class Worker:
                 self._report(job)
 
     def _look(self, survey: Survey) -> None:
-        """Compute the floors of one more instance, between two epochs."""
-        survey.advance()
+        """Compute the floors of one more instance, between two epochs; what goes wrong there harms no training."""
+        try:
+            if not survey.done:
+                survey.advance()
+        except Exception as error:
+            log.exception("The floors of an instance could not be computed.")
+            if self._job is None:
+                self._records.put(Fault(survey.instances.generation, sentence(error), traceback.format_exc()))
+            self._survey = None
+            return
         if survey.done:
             self._records.put(survey.instances)
             self._survey = None
 
     def _preview(self, generation: int, challenge: Challenge, seeds: Sequence[int]) -> None:
+        if generation != self._latest:  # a slider on its way: only where it rests counts
+            return
         self._end()
         try:
             datasets = {seed: challenge.dataset(seed) for seed in seeds}
@@ -231,6 +244,8 @@ class Worker:
         self._records.put(self._survey.instances)
 
     def _start(self, generation: int, plan: Plan, paused: bool) -> None:
+        if generation != self._latest:
+            return
         self._end()
         try:
             if devices.resolve(plan.device).type == "cuda" and not self._streams:
@@ -280,7 +295,7 @@ class Worker:
     def _stop(self) -> None:
         if self._job is not None and self._job.phase in (Phase.RUNNING, Phase.PAUSED):
             self._job.fleet.stop()
-            self._job.phase = Phase.STOPPED
+            self._job.phase, self._job.steps = Phase.STOPPED, 0
             self._report(self._job)
 
     def _end(self) -> None:
@@ -293,7 +308,7 @@ class Worker:
     def _report(self, job: _Job, message: str = "") -> None:
         snapshot = job.fleet.snapshot(job.generation, job.phase, message)
         if snapshot.finished and job.phase in (Phase.RUNNING, Phase.PAUSED):
-            job.phase = Phase.FINISHED
+            job.phase, job.steps = Phase.FINISHED, 0
             snapshot = replace(snapshot, phase=job.phase)
         job.reported = time.monotonic()
         self._records.put(snapshot)

@@ -18,7 +18,7 @@ Columns = dict[str, list[float]]
 
 SINGLES = 24
 """Runs drawn one by one at most; more are too dear for a browser."""
-STEPS = (50, 100, 200, 350, 500, 750, 1000)
+STEPS = (50, 100, 200, 350, 500, 750, 1000, 1500, 2000, 3500, 5000, 7500)
 """Ends of the epoch axis: it follows in steps, since an axis that moves on every update flickers."""
 
 
@@ -106,18 +106,23 @@ def window(history: History | None, drawn: Sequence[Line], limit: int, log: bool
     """Axes that hold everything, in steps, so that they move rarely; `limit`: the largest number of epochs."""
     epoch = 0 if history is None else history.epoch
     end = next((step for step in STEPS if epoch <= 0.9 * step and step < limit), limit)
-    values = [line.value for line in drawn]
+    values, ordinary = [line.value for line in drawn], 1.0
     if history is not None and epoch:
-        losses = history.losses[:, :, : history.epoch]
-        finite = losses[np.isfinite(losses)]
+        # A run that diverged may have reached anything; the others and the lines are what people look at.
+        sane = np.array([status != Status.DIVERGED for status in history.status])
+        losses = history.losses[:, sane] if sane.any() else history.losses
+        finite = losses[np.isfinite(losses) & (losses > 0)]
         if finite.size:
+            ordinary = float(np.median(finite))
             # The first epochs can be far above the rest; on a linear axis they would flatten everything.
             top = np.max(finite) if log else np.quantile(finite, 0.98)
             values += [float(np.min(finite)), float(top)]
     low, high = (min(values), max(values)) if values else (0.01, 1.0)
     if not log:
         return Window(end, 0.0, nice(high * 1.05))
-    low, high = max(low, high * 1e-6), min(high, max(low, 1e-12) * 1e6)
+    # Six decades at most, and with the ordinary values among them: neither one tiny nor one huge loss rules the axis.
+    low = max(low, 1e-6 * (drawn[0].value if drawn else ordinary))
+    high = max(2 * low, min(high, 1e6 * low))
     return Window(end, 1 / nice(1.25 / low), nice(1.25 * high))
 
 
@@ -178,7 +183,7 @@ def losses(
         look = LOSS_LOOKS[name]
         table = (data["epoch"], data["loss"], data["low"], data["high"])
         curve = hv.Curve(table, "epoch", ["loss", "low", "high"], label=name)
-        tips = [("", name), ("epoch", "@epoch"), ("loss, median", "@loss{0.0000}")]
+        tips = [("", name), ("epoch", "@epoch"), ("loss (median)", "@loss{0.0000}")]
         tips.append(("quartiles", "@low{0.0000} to @high{0.0000}"))
         named(
             curve,
@@ -213,6 +218,7 @@ def losses(
         responsive=True,
         show_grid=True,
         show_legend=False,
+        default_tools=TOOLS,
         active_tools=["box_zoom"],
         toolbar="above",
         hooks=[_label_axis, *([hooks["figure"]] if "figure" in hooks else [])],
@@ -220,6 +226,8 @@ def losses(
 
 
 LABEL_AXIS = "labels of lines"
+TOOLS = ["save", "pan", "wheel_zoom", "box_zoom"]
+"""No reset: it would bring back the axes as they were first drawn; the app's Follow shows the whole run."""
 PLAIN_TICKS = CustomJSTickFormatter(code="return String(Number(tick.toPrecision(3)))")
 """Ticks as plain numbers: 0.3, not 3·10⁻¹."""
 _MARKS = {"best": "best epoch by validation", "stop": "end"}

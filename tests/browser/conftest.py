@@ -1,15 +1,9 @@
 """The app in a real browser: a server in this process, a headless Chromium beside it."""
 
-import shutil
-
 import pytest
 from pages import serve, sources, until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
+from explorer.cli.browser import FLAGS, executable
 
 
 def pytest_collection_modifyitems(items):
@@ -20,9 +14,9 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args):
-    if CHROMIUM is None:
+    if executable() is None:
         pytest.skip("no Chromium here: install the package chromium")
-    return browser_type_launch_args | {"executable_path": CHROMIUM, "args": FLAGS.split()}
+    return browser_type_launch_args | {"executable_path": executable(), "args": FLAGS.split()}
 
 
 @pytest.fixture(scope="session")
