@@ -351,7 +351,9 @@ def test_two_workers_do_not_disturb_each_other():
 @pytest.mark.parametrize("preset", ["brief", "tig"])
 def test_a_worker_on_cuda_streams_and_agrees_with_cpu(listener, preset):
     """The app's way to train: losses of the first 3 epochs agree with the CPU's (float32, rtol 1e-3)."""
-    challenge, optimizer = ex.Challenge.preset(preset), ex.optimizers.create("adam", lr=1e-3)
+    # Patient, or a run would be over in the blink between two looks.
+    challenge = ex.Challenge.preset(preset, patience=10000, max_epochs=10000)
+    optimizer = ex.optimizers.create("adam", lr=1e-3)
     generation = listener.worker.start(Plan(challenge, optimizer, tuple(range(4)), device="cuda"))
     listener.until(lambda: listener.epoch >= 40, timeout=60)
     listener.worker.stop()
