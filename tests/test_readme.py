@@ -71,6 +71,8 @@ def test_commands_run(command, folder):
     assert program == "explorer"
     if arguments[0] == "train":
         arguments += ["--max-epochs", "1"]
+    if arguments[0] == "floors":
+        arguments += ["--set", "max_epochs=2"]
     done = subprocess.run([BIN / program, *arguments], capture_output=True, text=True, timeout=100, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -30,6 +31,8 @@ def command(
     with sentences():
         _check_free(address, port)
     typer.echo("Loading …", err=True)
+    # Everything comes from this server: a classroom may have no way out.
+    os.environ.setdefault("BOKEH_RESOURCES", "server")
     import panel as pn
 
     from explorer.app import page

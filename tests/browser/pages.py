@@ -1,8 +1,11 @@
 """What the browser tests do with a page."""
 
+import os
 import socket
 import time
 from urllib.request import urlopen
+
+os.environ.setdefault("BOKEH_RESOURCES", "server")  # as `explorer serve` does
 
 READ_SOURCES = """() => {
   const found = {}
