@@ -16,7 +16,7 @@ from explorer.views.style import LINE_LOOKS, LOSS_LOOKS, number
 Hook = Callable[[Any, Any], None]
 Columns = dict[str, list[float]]
 
-SINGLES = 24
+SINGLES = 12
 """Runs drawn one by one at most; more are too dear for a browser."""
 STEPS = (50, 100, 200, 350, 500, 750, 1000, 1500, 2000, 3500, 5000, 7500)
 """Ends of the epoch axis: it follows in steps, since an axis that moves on every update flickers."""
