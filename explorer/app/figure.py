@@ -90,7 +90,8 @@ class _Axis:
                 replace(plots[name].handles["cds"], data)
             for name in LINE_LOOKS:
                 replace(plots[name].handles["cds"], {"y": known.get(name, [])})
-            (axis,) = figure.select({"name": view.LABEL_AXIS})
+            # Not `figure.select`, which walks through all of the figure's models.
+            (axis,) = (axis for axis in figure.right if axis.name == view.LABEL_AXIS)
             if axis.major_label_overrides != texts:
                 view.set_labels(axis, texts)
 
