@@ -39,6 +39,7 @@ class Field:
         parameter = declared.fields()[name]
         self._textual = not isinstance(parameter, param.Selector | param.Boolean) and parameter.step is None
         self.widget = self._make(parameter)
+        self.widget._debounce = 10  # Panel's 50 ms would be a third of what a person notices
         self._showing = False
         self.widget.param.watch(self._changed, "value")
 
