@@ -225,7 +225,7 @@ def test_two_sessions_train_apart_and_closing_a_tab_frees_its_thread_and_fleet(a
     Fleet.__init__ = watched
     try:
         first, second = browser.new_page(), browser.new_page()
-        for page, query in ((first, "?first_seed=1"), (second, "?first_seed=2")):
+        for page, query in ((first, "?first_seed=1&pace=3+epochs%2Fs"), (second, "?first_seed=2&pace=3+epochs%2Fs")):
             page.goto(app + query)
             page.get_by_role("button", name="Start", exact=True).wait_for()
             press(page, "Start")
