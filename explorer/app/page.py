@@ -6,7 +6,7 @@ import logging
 
 import panel as pn
 import panel_material_ui as pmui
-from panel.util import edit_readonly
+from panel.util.parameters import edit_readonly
 
 from explorer.app.explorer import Explorer
 
