@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from pages import epoch, press, serve, sources, status, until
+from pages import epoch, press, sources, status, until
 
 import explorer as ex
 from explorer.training.fleet import Fleet
@@ -248,20 +248,6 @@ def test_two_sessions_train_apart_and_closing_a_tab_frees_its_thread_and_fleet(a
         assert len(fleets) == 0
     finally:
         Fleet.__init__ = build
-
-
-def test_under_plain_panel_a_closed_tab_ends_its_thread_within_45_seconds(browser):
-    until(lambda: len(workers()) == 0, 10)
-    server, address = serve()
-    try:
-        page = browser.new_page()
-        page.goto(address)
-        press(page, "Start")
-        until(lambda: len(workers()) == 1)
-        page.close()
-        until(lambda: len(workers()) == 0, 45)
-    finally:
-        server.stop()
 
 
 @pytest.mark.parametrize("width", [1920, 1440, 390])
