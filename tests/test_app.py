@@ -179,17 +179,17 @@ def test_a_fault_is_told():
 
 def test_cards_say_what_the_outcomes_say():
     made = session()
-    assert "–" in figures.cards(made)
+    assert "–" in figures.cards(made, made.outcomes)
     made.worker.records = [snapshot(1, 1, 3)]
     made.drain()
-    text = figures.cards(made)
+    text = figures.cards(made, made.outcomes)
     for part in ("<dd>3</dd>", "<dd>Pass</dd>", "<dd>0.100</dd>", "<dd>0.320</dd>", "<dd>1.25</dd>", "<dd>0.688</dd>"):
         assert part in text
     made.challenge.accuracy_factor = 3900
-    assert "<dd>Not yet</dd>" in figures.cards(made)
+    assert "<dd>Not yet</dd>" in figures.cards(made, made.outcomes)
     made.worker.records = [snapshot(1, 4, 0, Status.STOPPED, Phase.STOPPED)]
     made.drain()
-    assert "<dd>Fail</dd>" in figures.cards(made)
+    assert "<dd>Fail</dd>" in figures.cards(made, made.outcomes)
 
 
 def test_chances_are_computed_from_floors_and_threshold():

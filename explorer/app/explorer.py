@@ -254,7 +254,7 @@ class Explorer(pn.viewable.Viewer):
             view.panel.visible = name == self._view.value
         self._views[self._view.value].refresh(session, challenge)
         swept = [] if session.plan is None else list(session.plan.optimizer.sweeps)
-        self._html["cards"].object = figures.cards(session)
+        self._html["cards"].object = figures.cards(session, outcomes)
         # A folded table would still be sent, and Tab would find its way into it.
         self._html["runs"].object = figures.runs(outcomes, swept) if 0 in self._folds.active else ""
         self._html["status"].object = f'<p role="status">{self._status(outcomes)}</p>'

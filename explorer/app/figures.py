@@ -14,9 +14,9 @@ from explorer.records import LOSSES
 from explorer.views.style import LOSS_LOOKS, number
 
 
-def cards(session: Session) -> str:
+def cards(session: Session, outcomes: pd.DataFrame | None) -> str:
     """Epoch, losses, threshold, α, quality, verdict and speed; medians where there are several runs."""
-    outcomes, history = session.outcomes, session.history
+    history = session.history
 
     def median(column: str) -> float:
         values = np.array([]) if outcomes is None else outcomes[column].to_numpy(float)
