@@ -15,9 +15,10 @@ from explorer.training import Result, train
 
 if TYPE_CHECKING:
     from explorer.app import Explorer
+    from explorer.tournament import scores
 
 __version__ = "0.1.0"
-__all__ = ["Challenge", "Explorer", "Result", "optimizers", "train"]
+__all__ = ["Challenge", "Explorer", "Result", "optimizers", "scores", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -26,4 +27,8 @@ def __getattr__(name: str) -> Any:
         from explorer.app import Explorer
 
         return Explorer
+    if name == "scores":
+        from explorer.tournament import scores
+
+        return scores
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -32,15 +32,66 @@ def test_an_address_brings_back_every_setting(controls):
         "&restore_statistics=True&gradient_reduction=sum&lr=0.0001,0.003&cosine_warmup=5.0&seeds=3&first_seed=9"
         "&pace=10+epochs%2Fs&precision=float64"
     )
-    assert controls.load(query) == []
+    assert controls.load(query, {}) == []
     assert controls.challenge.num_hidden_layers == 7
     assert controls.challenge.restore_statistics is True
-    assert controls.optimizer.sweeps == {"lr": [0.0001, 0.003]}
-    assert controls.optimizer.key == "adam+clip+cosine"
+    assert controls.entrant.built.sweeps == {"lr": [0.0001, 0.003]}
+    assert controls.entrant.built.key == "adam+clip+cosine"
     assert controls.setup.seed_list == (9, 10, 11)
     again = Controls(lambda name: None, complaints.append)
-    assert again.load(controls.address) == []
+    assert again.load(address.write(controls.values), {}) == []
     assert again.values == controls.values
+
+
+def test_an_address_brings_back_every_lane(controls):
+    query = (
+        "?optimizer=muon&lr=0.02&name=Mine&lane2=optimizer%3Dadam%26modify%3Dclip%26lr%3D0.1%2C0.2"
+        "&lane3=optimizer%3Dsgd&lane=2&hidden=3"
+    )
+    assert controls.load(query, {}) == []
+    first, second, third = controls.lanes.entrants
+    assert (first.label, first.built.key, first.built.lr) == ("Mine", "muon", 0.02)
+    assert (second.built.key, second.built.sweeps) == ("adam+clip", {"lr": [0.1, 0.2]})
+    assert (third.hidden, third.label) == (True, "sgd")
+    assert controls.entrant is second
+    assert controls._setup["optimizer"].widget.value == "adam"
+    again = Controls(lambda name: None, complaints.append)
+    assert again.load(address.write(controls.values), {}) == []
+    assert again.values == controls.values
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?lane2=optimizer%3Dnope",
+        "?lane2=optimizer%3Dthis:Zen",
+        "?lane2=%26%26",
+        "?lane=7",
+        "?hidden=x",
+        "?lane2=optimizer%3Dadam%26lr%3Dx",
+    ],
+)
+def test_bad_lanes_of_an_address_are_named_and_left_out(controls, query):
+    (complaint,) = controls.load(query, {})
+    assert "In the address: " in complaint
+    assert len(controls.lanes.entrants) == 1
+
+
+def test_lanes_are_added_duplicated_renamed_hidden_and_removed(controls):
+    lanes = controls.lanes
+    controls._hyper["lr"].widget.value = "0.5"
+    lanes._add.clicks += 1
+    assert [entrant.label for entrant in lanes.entrants] == ["adam lr=0.5", "adam lr=0.5"]
+    controls._setup["optimizer"].widget.value = "sgd"
+    lanes._name.value = "Plain"
+    lanes._shown.value = False
+    assert [(entrant.label, entrant.hidden) for entrant in lanes.entrants] == [("adam lr=0.5", False), ("Plain", True)]
+    lanes._choice.value = lanes.entrants[0].key
+    assert controls._setup["optimizer"].widget.value == "adam"
+    assert controls._hyper["lr"].widget.value == "0.5"
+    lanes._remove.clicks += 1
+    assert [entrant.label for entrant in lanes.entrants] == ["Plain"]
+    assert controls._setup["optimizer"].widget.value == "sgd"
 
 
 @pytest.mark.parametrize(
@@ -60,7 +111,7 @@ def test_an_address_brings_back_every_setting(controls):
 )
 def test_a_bad_entry_of_an_address_is_named_and_the_rest_taken(controls, query, said):
     before = controls.values
-    (complaint,) = controls.load(query + "&noise_std=0.1")
+    (complaint,) = controls.load(query + "&noise_std=0.1", {})
     assert said in complaint
     assert controls.values == before | {"noise_std": 0.1}
 
@@ -72,7 +123,7 @@ def test_a_widget_refuses_a_bad_value_with_a_sentence_and_keeps_the_last_good_on
     assert float(field.widget.value) == ex.optimizers.create("adam").lr
     assert field.widget.error_state
     field.widget.value = "1e-2, 3e-2"
-    assert controls.optimizer.sweeps == {"lr": [0.01, 0.03]}
+    assert controls.entrant.built.sweeps == {"lr": [0.01, 0.03]}
     assert not field.widget.error_state
     assert made_changes == ["lr"]
 
@@ -84,7 +135,7 @@ def test_another_optimizer_brings_its_own_hyperparameters(controls):
     assert "clip_norm" in controls._hyper
     controls._hyper["lr"].widget.value = "0.5"
     controls._stack.value = []
-    assert controls.hyperparameters["lr"] == 0.5
+    assert controls.entrant.hyperparameters["lr"] == 0.5
 
 
 def test_a_preset_keeps_the_difficulty(controls):
@@ -130,14 +181,15 @@ def snapshot(generation, first, count, status=Status.RUNNING, phase=Phase.RUNNIN
 
 
 def session(challenge=None):
-    from explorer.training.worker import Plan, Started
+    from explorer.training.experiment import Started
+    from explorer.training.plan import Plan
 
     made = Session()
     made._worker = Puppet()
     challenge = challenge or ex.Challenge.preset("tig")
-    made.start(Plan(challenge, ex.optimizers.create("adam"), (0,)))
+    made.start(Plan.of(challenge, ex.optimizers.create("adam"), (0,)))
     made.worker.records = [
-        Started(1, (Run(0, {"lr": 1e-3}),)),
+        Started(1, ((Run(0, {"lr": 1e-3}),),)),
         Instances(1, np.array([0.04]), np.array([0.041]), np.array([0.04]), np.array([0.09])),
     ]
     assert made.drain()
@@ -162,7 +214,7 @@ def test_the_accuracy_factor_moves_threshold_and_verdict_without_a_new_start():
     made.drain()
     assert made.outcomes.passed.all()
     assert made.threshold == pytest.approx([0.32])
-    made.challenge.accuracy_factor = 3000
+    made.set_accuracy_factor(3000)
     assert made.threshold == pytest.approx([0.08])
     assert not made.outcomes.passed.any()
     assert made.outcomes.alpha[0] == pytest.approx(0.1 / 0.08)
@@ -185,7 +237,7 @@ def test_cards_say_what_the_outcomes_say():
     text = figures.cards(made, made.outcomes)
     for part in ("<dd>3</dd>", "<dd>Pass</dd>", "<dd>0.100</dd>", "<dd>0.320</dd>", "<dd>1.25</dd>", "<dd>0.688</dd>"):
         assert part in text
-    made.challenge.accuracy_factor = 3900
+    made.set_accuracy_factor(3900)
     assert "<dd>Not yet</dd>" in figures.cards(made, made.outcomes)
     made.worker.records = [snapshot(1, 4, 0, Status.STOPPED, Phase.STOPPED)]
     made.drain()

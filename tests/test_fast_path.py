@@ -14,8 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import explorer as ex
 from explorer.records import Phase, Snapshot, Status
 from explorer.training import Fleet, memory
+from explorer.training.experiment import Started
 from explorer.training.graph import tensors_of
-from explorer.training.worker import Plan, Started, Worker
+from explorer.training.plan import Plan
+from explorer.training.worker import Worker
 
 SMALL = ex.Challenge.preset("tig", num_hidden_layers=3, width=16, train_size=64, batch_size=32, max_epochs=100)
 ALL = ex.optimizers.names()
@@ -191,7 +193,7 @@ def test_a_worker_says_that_it_prepares_and_stops_at_once():
         return time.monotonic() - began
 
     challenge = ex.Challenge.preset("tig", num_hidden_layers=18, max_epochs=10000, patience=10000)
-    worker.start(Plan(challenge, ex.optimizers.create("adam"), tuple(range(64)), device="cuda"))
+    worker.start(Plan.of(challenge, ex.optimizers.create("adam"), tuple(range(64)), device="cuda"))
     until(lambda record: isinstance(record, Snapshot) and record.epoch >= 20)
     phases = [record.phase for record in records if isinstance(record, Snapshot)]
     assert Phase.PREPARING in phases

@@ -16,18 +16,22 @@ ROOMS = {
     "base": (set(), {"numpy", "param", "torch"}),
     "challenge": ({"base"}, {"numpy", "param", "torch", "triton"}),
     "optimizers": ({"base"}, {"numpy", "param", "torch", "triton"}),
-    "records": (set(), {"numpy", "pandas", "sqlalchemy", "xarray"}),
+    "records": (set(), {"numpy", "pandas", "platformdirs", "psutil", "sqlalchemy", "xarray"}),
     "training": (
         {"base", "challenge", "optimizers", "records"},
         {"numpy", "pandas", "param", "psutil", "torch", "triton", "xarray"},
+    ),
+    "tournament": (
+        {"base", "challenge", "optimizers", "records", "training"},
+        {"distributed", "numpy", "pandas", "param", "scipy", "sqlalchemy", "torch"},
     ),
     "views": ({"records"}, {"bokeh", "holoviews", "numpy", "pandas", "xarray"}),
 }
 FREE = {"app", "cli"}
 """Rooms that may import everything."""
 STARTS_THREADS = {"_thread", "concurrent", "multiprocessing", "threading"}
-THREAD_OWNERS = {"training/worker.py", "base/side_by_side.py"}
-"""One owns a thread that lives on; the other's have ended when its function returns."""
+THREAD_OWNERS = {"training/worker.py", "records/store/recorder.py", "base/side_by_side.py"}
+"""A worker's thread lives with its session, the recorder's with the process; the last one's end with its function."""
 
 
 def files():
@@ -93,6 +97,9 @@ def test_every_folder_is_a_known_room():
         ("training/fleet.py", "from concurrent.futures import ThreadPoolExecutor"),
         ("records/history.py", "import torch"),
         ("records/history.py", "from explorer.base import tensors"),
+        ("tournament/runner.py", "from explorer.views import race"),
+        ("tournament/scoring.py", "import panel"),
+        ("training/fleet.py", "from explorer.tournament import scores"),
         ("views/losses.py", "import panel"),
         ("views/losses.py", "from explorer.training import Result"),
         ("app/page.py", "import threading"),

@@ -8,8 +8,9 @@ import torch
 
 import explorer as ex
 from explorer.training import Fleet
-from explorer.training.probes import Look, function_sample
-from explorer.training.worker import Plan, Worker
+from explorer.training.plan import Plan
+from explorer.training.probes import FunctionLook, function_sample
+from explorer.training.worker import Worker
 
 
 def literal(fleet, params, run, x):
@@ -29,7 +30,7 @@ def test_a_sample_is_what_the_weights_say(challenge, axis):
     fleet = Fleet(challenge, ex.optimizers.create("adam"), [4, 5], device="cpu", precision="float64")
     for _ in range(3):
         fleet.advance()
-    sample = function_sample(fleet, Look(run=1, axis=axis))
+    sample = function_sample(fleet, FunctionLook(run=1, axis=axis))
     grid = np.zeros((len(sample.x), challenge.input_dims))
     grid[:, axis] = sample.x
     dataset = fleet.datasets[5]
@@ -48,7 +49,7 @@ def test_the_distance_to_the_function_is_the_test_error_less_the_noise():
         fleet.advance()
     snapshot = fleet.snapshot()
     test = snapshot.test_loss[0, snapshot.best_epoch[0] - 1]
-    sample = function_sample(fleet, Look())
+    sample = function_sample(fleet, FunctionLook())
     noise = fleet.datasets[1].noise_mse
     # Their difference is the cross term 2·mean((f − prediction)·noise), whose deviation this is.
     deviation = 2 * np.sqrt(sample.distance * challenge.noise_std**2 / (challenge.test_size * challenge.output_dims))
@@ -58,11 +59,11 @@ def test_the_distance_to_the_function_is_the_test_error_less_the_noise():
 def test_a_worker_samples_only_while_somebody_looks():
     worker = Worker()
     try:
-        worker.start(Plan(ex.Challenge.preset("tig"), ex.optimizers.create("adam"), (0,), "cpu"), paused=True)
+        worker.start(Plan.of(ex.Challenge.preset("tig"), ex.optimizers.create("adam"), (0,), "cpu"), paused=True)
         worker.step()
-        worker.look(Look())
+        worker.look(0, FunctionLook())
         worker.step()
-        worker.look(None)
+        worker.look(0)
         worker.step()
         epochs, looked = [], []
         for _ in range(400):

@@ -11,7 +11,9 @@ import panel_material_ui as pmui
 
 from explorer import optimizers
 from explorer.app import address
-from explorer.app.fields import Complain, Field
+from explorer.app.entrants import Entrant
+from explorer.app.fields import Complain, Field, split
+from explorer.app.lanes import AT_MOST, LaneList
 from explorer.app.setup import Setup
 from explorer.challenge import Challenge
 from explorer.optimizers import Optimizer, modifiers
@@ -28,7 +30,7 @@ class Controls:
     def __init__(self, on_change: Callable[[str], None], complain: Complain) -> None:
         self.setup = Setup()
         self.challenge = Challenge.preset(self.setup.preset)
-        self.hyperparameters: dict[str, Any] = optimizers.create(self.setup.optimizer).values
+        self.lanes = LaneList(self._show_entrant, lambda: on_change("lanes"))
         self._on_change, self._complain = on_change, complain
         self._setup = {name: self._field(Setup, name, self.setup) for name in Setup.fields()}
         self._challenge = {name: self._field(Challenge, name, None) for name in Challenge.fields()}
@@ -39,7 +41,7 @@ class Controls:
             description="Wrap the optimizer, later ones around earlier ones.",
             sizing_mode="stretch_width",
         )
-        self._stack.param.watch(lambda event: self._wrap(event.new, event.old), "value")
+        self._stack.param.watch(lambda event: self._wrap(event.new), "value")
         self._hyper_box = pmui.Column(sizing_mode="stretch_width", margin=0)
         self._headline = pn.pane.Markdown("", sizing_mode="stretch_width", margin=(0, 10))
         self.about = pn.pane.LaTeX("", renderer="katex", sizing_mode="stretch_width")
@@ -47,63 +49,84 @@ class Controls:
         self.panel = self._layout()
 
     @property
-    def kind(self) -> type[Optimizer]:
-        """The optimizer's class as set now, with its modifiers."""
-        return optimizers.get("+".join([self.setup.optimizer, *self._stack.value]))
-
-    @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer as set now, a list swept."""
-        return self.kind(**self.hyperparameters)
+    def entrant(self) -> Entrant:
+        """The lane that the widgets set."""
+        return self.lanes.current
 
     @property
     def values(self) -> dict[str, Any]:
         """Every setting that differs from its preset or default, for the address."""
         preset = Challenge.preset(self.setup.preset).values
-        defaults = self.kind().values
         setup = self.setup.values
-        always = {name: setup.pop(name) for name in ("preset", "optimizer")}
-        stack = {"modify": list(self._stack.value)} if self._stack.value else {}
+        del setup["optimizer"]
+        first, *others = self.lanes.entrants
+        places = {entrant.key: place for place, entrant in enumerate(self.lanes.entrants, 1)}
+        hidden = [places[entrant.key] for entrant in self.lanes.entrants if entrant.hidden]
         return (
-            always
-            | stack
+            {"preset": setup.pop("preset")}
+            | first.changed
             | {name: value for name, value in self.challenge.values.items() if preset[name] != value}
-            | {name: value for name, value in self.hyperparameters.items() if defaults[name] != value}
             | {name: value for name, value in setup.items() if Setup.fields()[name].default != value}
+            | {f"lane{places[entrant.key]}": entrant.spell() for entrant in others}
+            | ({"lane": places[self.entrant.key]} if self.entrant is not first else {})
+            | ({"hidden": hidden} if hidden else {})
         )
-
-    @property
-    def address(self) -> str:
-        """The query of the address for the settings as they are."""
-        return address.write(self.values)
 
     def show(self, name: str) -> None:
         """Put a setting that was changed elsewhere into its widget."""
         self._setup[name].show()
 
-    def load(self, search: str) -> list[str]:
-        """Take the settings of an address; the sentences about those that were refused."""
-        return address.read(search, self._setters)
+    def load(self, search: str, others: Mapping[str, address.Setter]) -> list[str]:
+        """Take the settings of an address; the sentences about those that were refused.
 
-    def _setters(self) -> Mapping[str, address.Setter]:
+        others: entries of the address that are not ours, with what takes them.
+        """
+        return address.read(search, lambda: {**self._setters(), **others})
+
+    def _setters(self) -> dict[str, address.Setter]:
         fields = {"preset": self._setup["preset"], "optimizer": self._setup["optimizer"]}
         before = {name: field.load for name, field in fields.items()} | {"modify": self._load_stack}
         fields = self._challenge | self._hyper | self._setup
-        return before | {name: field.load for name, field in fields.items()}
+        lanes = {f"lane{place}": self._load_lane for place in range(2, AT_MOST + 1)}
+        after = {"name": self._load_name, **lanes, "hidden": self._load_hidden, "lane": self._load_place}
+        return before | {name: field.load for name, field in fields.items()} | after
 
     def _load_stack(self, text: str) -> None:
-        named = [name.strip() for name in text.split(",") if name.strip()]
-        optimizers.get("+".join([self.setup.optimizer, *named]))
+        named = split(text)
+        optimizers.get("+".join([self.entrant.optimizer, *named]))
         self._stack.value = named
 
-    def _wrap(self, wanted: list[str], before: list[str]) -> None:
+    def _load_name(self, text: str) -> None:
+        self.entrant.name = text
+        self.lanes.show()
+
+    def _load_lane(self, text: str) -> None:
+        first = self.entrant
+        self.lanes.add(Entrant.parse(text))
+        self.lanes.select(first)  # the entries of the first lane may come after
+
+    def _load_hidden(self, text: str) -> None:
+        for part in split(text):
+            self._lane_at("hidden", part).hidden = True
+
+    def _load_place(self, text: str) -> None:
+        self.lanes.select(self._lane_at("lane", text))
+
+    def _lane_at(self, name: str, text: str) -> Entrant:
+        last = len(self.lanes.entrants)
+        if not (text.isdecimal() and 1 <= int(text) <= last):
+            raise ValueError(f"{name} = {text!r} is not allowed: it must be the number of a lane, from 1 to {last}.")
+        return self.lanes.entrants[int(text) - 1]
+
+    def _wrap(self, wanted: list[str]) -> None:
         """Put these modifiers around the optimizer; hyperparameters that stay keep their values."""
+        if wanted == self.entrant.modify:
+            return
         try:
-            kept = {name: value for name, value in self.hyperparameters.items() if name in self.kind.fields()}
-            self.hyperparameters = self.kind(**kept).values
+            self.entrant.put_on(self.entrant.optimizer, list(wanted))
         except ValueError as error:
             self._complain(str(error))
-            self._stack.value = before
+            self._stack.value = list(self.entrant.modify)
             return
         self._show_hyperparameters()
         self._on_change("modify")
@@ -117,18 +140,21 @@ class Controls:
                 self.challenge = self.challenge.replace(**{name: value})
             else:
                 if name == "optimizer":  # not every optimizer takes every modifier: find out before it is set
-                    optimizers.get("+".join([value, *self._stack.value]))
+                    self.entrant.put_on(value, self.entrant.modify)
                 setattr(owner, name, value)
             self._after(name)
 
         return Field(declared, name, read, write, self._complain)
 
     def _hyperparameter(self, kind: type[Optimizer], name: str) -> Field:
+        entrant = self.entrant
+
         def write(value: Any) -> None:
-            self.hyperparameters = kind(**(self.hyperparameters | {name: value})).values
+            entrant.hyperparameters = kind(**(entrant.hyperparameters | {name: value})).values
+            self.lanes.show()
             self._on_change(name)
 
-        return Field(kind, name, lambda: self.hyperparameters[name], write, self._complain, kind.sweepable(name))
+        return Field(kind, name, lambda: entrant.hyperparameters[name], write, self._complain, kind.sweepable(name))
 
     def _after(self, name: str) -> None:
         """What a change brings with it."""
@@ -138,12 +164,20 @@ class Controls:
             for field in self._challenge.values():
                 field.show()
         if name == "optimizer":
-            self.hyperparameters = self.kind().values
             self._show_hyperparameters()
         self._on_change(name)
 
+    def _show_entrant(self) -> None:
+        """Another lane is in hand: show how it is set."""
+        self.setup.optimizer = self.entrant.optimizer
+        self.show("optimizer")
+        self._stack.value = list(self.entrant.modify)
+        self._show_hyperparameters()
+        self._on_change("lane")
+
     def _show_hyperparameters(self) -> None:
-        kind = self.kind
+        kind = self.entrant.kind
+        self.lanes.show()
         names = sorted(kind.fields(), key=lambda name: name != "lr")  # what people reach for first comes first
         self._hyper = {name: self._hyperparameter(kind, name) for name in names}
         self._hyper_box.objects = [_pairs(list(self._hyper.values()))]
@@ -157,7 +191,14 @@ class Controls:
         runs = [self._setup[name] for name in ("seeds", "first_seed", "device", "precision")]
         return pmui.Column(
             _section("Challenge", self._setup["preset"].widget, *difficulty),
-            _section("Optimizer", self._setup["optimizer"].widget, self._headline, self._hyper_box, self._stack),
+            _section(
+                "Optimizer",
+                self.lanes.panel,
+                self._setup["optimizer"].widget,
+                self._headline,
+                self._hyper_box,
+                self._stack,
+            ),
             _section("Runs", _pairs(runs), self._setup["pace"].widget),
             folded(("Data and model", _pairs(data))),
             sizing_mode="stretch_width",

@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from html import escape
+from typing import Any, Protocol
 
 import panel as pn
 import panel_material_ui as pmui
 
-from explorer.app import figures, html, words
+from explorer.app import address, figures, html, words
 from explorer.app.controls import Controls, folded
+from explorer.app.entrants import Entrant
 from explorer.app.fields import changes
+from explorer.app.frontier import FrontierPanel
 from explorer.app.function import FunctionPanel
+from explorer.app.inside import InsidePanel
+from explorer.app.landscape import LandscapePanel
 from explorer.app.losses import LossPanel
 from explorer.app.race import RacePanel
+from explorer.app.replay import ReplayBar
 from explorer.app.session import Session
 from explorer.app.setup import PACES
+from explorer.app.share import Share
+from explorer.app.sweep import SweepPanel
+from explorer.app.transport import ICONS, Transport
+from explorer.app.wire import send_at_once
+from explorer.challenge import Challenge
 from explorer.challenge.data import FIELDS
-from explorer.optimizers import Optimizer
 from explorer.records import Phase
-from explorer.training.worker import Plan
+from explorer.training.inside import InsideLook
+from explorer.training.landscape import LandscapeLook
+from explorer.training.plan import Entry, Plan
+from explorer.training.probes import FunctionLook
 
 log = logging.getLogger(__name__)
+
+
+class View(Protocol):
+    """One way to look at the experiment: a layout, and what brings it up to date."""
+
+    panel: Any
+
+    def refresh(self, session: Session, challenge: Challenge) -> None:
+        """Show the session as it is."""
+
 
 INSTANCE = {*FIELDS, "preset", "frozen_layers", "seeds", "first_seed"}
 """Settings that another instance, or another floor, comes with."""
@@ -39,12 +64,23 @@ class Explorer(pn.viewable.Viewer):
         super().__init__(**params)
         self._document = pn.state.curdoc
         self._asked = False
+        self._loading = False
+        self._settings: dict[str, Any] = {}
+        self._waiting = ""
         self.session = Session()
         self.controls = Controls(self._changed, self._complain)
-        self.losses = LossPanel(self._show)
-        self.function = FunctionPanel(self._turn)
-        self.race = RacePanel(self._show)
-        self._loading = False
+        self._makers: dict[str, Callable[[], View]] = {
+            "Losses": lambda: LossPanel(self._show),
+            "Race": lambda: RacePanel(self._show),
+            "Sweep": lambda: SweepPanel(self._show, self._race_value),
+            "Function": lambda: FunctionPanel(self._turn),
+            "Inside": lambda: InsidePanel(self._turn),
+            "Landscape": lambda: LandscapePanel(self._show, self._map_loss),
+            "Frontier": lambda: FrontierPanel(self._show, self._train_depths),
+        }
+        self._made: dict[str, View] = {}
+        # Bokeh's own column: a layout of pmui would build all views anew for each that is added.
+        self._frame = pn.Column(sizing_mode="stretch_width", margin=0)
         self._html = {name: html.pane() for name in ("cards", "runs", "status", "notice")}
         # The alert's own text would be taken for HTML, tags from the address included: a pane with escaped text is not.
         self._notice = pmui.Alert(
@@ -55,22 +91,36 @@ class Explorer(pn.viewable.Viewer):
             sizing_mode="stretch_width",
             margin=10,
         )
-        self._buttons = self._make_buttons()
-        self.function.panel.visible = self.race.panel.visible = False
-        self._views = {"Losses": self.losses, "Function": self.function, "Race": self.race}
-        self._view = pmui.RadioButtonGroup(options=list(self._views), value="Losses", size="small", margin=(0, 10))
+        self._transport = Transport({name: getattr(self, name.lower()) for name in ICONS})
+        self._view = pmui.RadioButtonGroup(options=list(self._makers), value="Losses", size="small", margin=(0, 10))
         self._view.param.watch(self._turn, "value")
-        self._folds = folded(("Runs", self._html["runs"]), ("About the optimizer", self.controls.about), margin=10)
+        self._replay = ReplayBar(self._turn)
+        share = Share(self.session, lambda: self._view.value, lambda: self.view.panel, self._complain)
+        self._folds = folded(
+            ("Runs", self._html["runs"]),
+            ("About the optimizer", self.controls.about),
+            ("Share and download", share.panel),
+            margin=10,
+        )
         self._folds.param.watch(lambda event: self._show(), "active")
         self.sidebar = self.controls.panel
         self.main = self._make_main()
-        self._load_address()
         self._callback = None
+        self._load_address()
+        self._frame.append(self.view.panel)
         # Not before the page has loaded: what changes earlier can get lost on its way, and a request that no browser
         # follows up would leave a thread behind.
         pn.state.onload(self._live)
         if pn.state.curdoc is not None:
             pn.state.on_session_destroyed(lambda context: self.session.close())
+
+    @property
+    def view(self) -> View:
+        """The view that is shown; drawn when it is first shown, since each costs the page's first second."""
+        name = self._view.value
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
 
     def __panel__(self) -> pn.viewable.Viewable:
         return pn.Row(
@@ -85,63 +135,96 @@ class Explorer(pn.viewable.Viewer):
 
     # What the buttons do
 
-    def start(self, _=None) -> None:
-        """Train from the beginning, or go on after a pause."""
+    def start(self) -> None:
+        """Train every lane from the beginning, or go on after a pause."""
         if self.session.phase is Phase.PAUSED:
             self.session.worker.resume()
         elif not self.session.busy:
-            self._begin(paused=False)
+            self._begin(self._entries())
 
-    def pause(self, _=None) -> None:
+    def pause(self) -> None:
         """Hold after the current epoch."""
         self.session.worker.pause()
 
-    def step(self, _=None) -> None:
+    def step(self) -> None:
         """Train exactly one epoch."""
         if not self.session.busy:
-            self._begin(paused=True)
+            self._begin(self._entries(), paused=True)
         self.session.worker.step()
 
-    def stop(self, _=None) -> None:
+    def stop(self) -> None:
         """End the runs where they are."""
         self.session.worker.stop()
 
-    def reset(self, _=None) -> None:
+    def reset(self) -> None:
         """Back to epoch 0 with the same instances and the same start."""
         self._preview()
 
-    def reseed(self, _=None) -> None:
+    def reseed(self) -> None:
         """Back to epoch 0 with new instances."""
         setup = self.controls.setup
         setup.first_seed = (setup.first_seed + setup.seeds) % setup.param.first_seed.bounds[1]
         self.controls.show("first_seed")
-        self._write_address()
         self._preview()
 
-    def keep(self, _=None) -> None:
-        """Keep these runs as a lane of the race, to compare the next ones with."""
-        said = self.race.keep(self.session)
-        if said:
-            self._complain(said)
-        self._show()
-
-    def _begin(self, paused: bool) -> None:
+    def _begin(self, entries: list[tuple[int, Entry]], paused: bool = False) -> None:
         setup = self.controls.setup
-        plan = Plan(
-            self.controls.challenge.replace(),
-            self.controls.optimizer,
-            setup.seed_list,
-            setup.device,
-            setup.precision,
-        )
+        plan = Plan(tuple(entry for _, entry in entries), setup.seed_list, setup.device, setup.precision)
         self._notice.visible = False
-        self.session.start(plan, paused)
+        if self.session.history is not None:  # an epoch that the address asks for is met by the first start
+            self._replay.forget()
+        self.session.start(plan, [key for key, _ in entries], paused)
         self._settings = self._planned()
-        self._show()
+        self._turn()
+
+    def _entries(self, depths: Sequence[int] = ()) -> list[tuple[int, Entry]]:
+        """The lanes as they are set, each with its entrant's key; with `depths`, one for each of them."""
+        challenge = self.controls.challenge
+        found = []
+        for entrant in self.controls.lanes.entrants:
+            for depth in depths or [challenge.num_hidden_layers]:
+                name = f"{entrant.label}, {depth} layers" if depths else entrant.label
+                own = challenge.replace(num_hidden_layers=depth)
+                found.append((entrant.key, Entry(name, own, entrant.built)))
+        return found
 
     def _preview(self) -> None:
-        self.session.preview(self.controls.challenge, self.controls.setup.seed_list)
+        self._replay.forget()
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Show the instances that the next start will meet."""
+        self.session.preview(self.controls.challenge, self.controls.entrant.built, self.controls.setup.seed_list)
+        self._turn()
+
+    # What the views ask for
+
+    def _turn(self, _=None) -> None:
+        """Show the chosen view.  What only it needs is sampled while it is shown, and only then."""
+        if self._callback is None:
+            return
+        session = self.session
+        session.replay(self._replay.epoch)
+        look = getattr(self.view, "look", None)
+        if isinstance(look, FunctionLook):
+            look = replace(look, epoch=session.replayed)
+        session.look(look if isinstance(look, FunctionLook | InsideLook) else None)
         self._show()
+
+    def _train_depths(self, depths: list[int]) -> None:
+        """Train every lane at each of these depths."""
+        self._begin(self._entries(depths))
+
+    def _race_value(self, lane: int, values: dict[str, Any]) -> None:
+        """A lane of its own for a value out of a sweep."""
+        entrant = Entrant.of(self.session.lanes[lane].optimizer, values)
+        self.controls.lanes.add(entrant)
+
+    def _map_loss(self) -> None:
+        """Compute the loss around the paths."""
+        look = getattr(self.view, "look", None)
+        if isinstance(look, LandscapeLook):
+            self.session.map_loss(look)
 
     # What changes bring
 
@@ -149,47 +232,51 @@ class Explorer(pn.viewable.Viewer):
         """A setting changed: apply at once what can be, and say what waits for the next start."""
         if self._loading:
             return
-        setup, session = self.controls.setup, self.session
-        session.set_pace(PACES[setup.pace])
-        if name == "accuracy_factor" and session.challenge is not None:
-            session.challenge.accuracy_factor = self.controls.challenge.accuracy_factor
+        controls, session = self.controls, self.session
+        session.set_pace(PACES[controls.setup.pace])
+        session.hidden = {entrant.key for entrant in controls.lanes.entrants if entrant.hidden}
+        if name == "lane":
+            session.select(controls.entrant.key)
+            self._turn()
+        elif name == "accuracy_factor":
+            session.set_accuracy_factor(controls.challenge.accuracy_factor)
         elif session.history is None and not session.busy:
             if name in INSTANCE:
                 self._preview()
-        elif session.busy and session.plan is not None:
-            self._tune(session.plan.optimizer, name)
-        self._write_address()
+        elif session.busy:
+            self._tune(name)
         self._show()
 
-    def _tune(self, running: Optimizer, name: str) -> None:
-        """Hand a hyperparameter to the running fleet, unless it is swept or fixed there."""
-        if running.key != self.controls.kind.key or name not in running.fields():
-            return
-        value = self.controls.hyperparameters[name]
-        if running.sweepable(name) and name not in running.sweeps and not isinstance(value, list):
-            self.session.worker.tune(**{name: value})
-            self._settings[name] = value
+    def _tune(self, name: str) -> None:
+        """Hand a hyperparameter to the running fleets of its lane, unless it is swept or fixed there."""
+        entrant = self.controls.entrant
+        for index, lane in enumerate(self.session.lanes):
+            running = lane.optimizer
+            if lane.key != entrant.key or running.key != entrant.kind.key or name not in running.fields():
+                continue
+            value = entrant.hyperparameters[name]
+            if running.sweepable(name) and name not in running.sweeps and not isinstance(value, list):
+                self.session.worker.tune(index, **{name: value})
+                self._settings[self._spelt(entrant, name)] = value
 
-    def _planned(self) -> dict:
+    def _planned(self) -> dict[str, Any]:
         """Everything that a start takes over."""
-        waiting = (
-            self.controls.setup.values
-            | {"optimizer": self.controls.kind.key}
-            | self.controls.challenge.values
-            | self.controls.hyperparameters
-        )
-        for immediate in ("pace", "accuracy_factor"):
-            waiting.pop(immediate)
-        return waiting
+        waiting = self.controls.setup.values | self.controls.challenge.values
+        for other in ("pace", "accuracy_factor", "optimizer"):
+            waiting.pop(other)
+        for entrant in self.controls.lanes.entrants:
+            own = {"optimizer": entrant.optimizer, "modifiers": entrant.modify} | entrant.hyperparameters
+            waiting |= {self._spelt(entrant, name): value for name, value in own.items()}
+        return waiting | {"lanes": len(self.controls.lanes.entrants)}
+
+    def _spelt(self, entrant: Entrant, name: str) -> str:
+        """A setting of a lane by the name that a person is told."""
+        entrants = self.controls.lanes.entrants
+        return name if len(entrants) == 1 else f"{name} of lane {entrants.index(entrant) + 1}"
 
     def _complain(self, sentence: str) -> None:
         self._html["notice"].object = f"<p>{escape(sentence)}</p>"
         self._notice.param.update(closed=False, visible=True)
-
-    def _turn(self, _=None) -> None:
-        """Show the chosen view.  What only it needs is sampled while it is shown, and only then."""
-        self.session.look(self.function.look if self._view.value == "Function" else None)
-        self._show()
 
     # Address
 
@@ -198,23 +285,38 @@ class Explorer(pn.viewable.Viewer):
         if location is None:
             return
         self._loading = True
-        complaints = self.controls.load(location.search or "")
+        own = {"view": self._load_view, "epoch": self._load_epoch}
+        complaints = self.controls.load(location.search or "", own)
         self._loading = False
         if complaints:
             self._complain("  ".join(complaints))
         self.session.set_pace(PACES[self.controls.setup.pace])
 
+    def _load_view(self, text: str) -> None:
+        if text not in self._makers:
+            raise ValueError(f"view = {text!r} is not known: it must be one of {', '.join(self._makers)}.")
+        self._view.value = text
+
+    def _load_epoch(self, text: str) -> None:
+        if not text.isdecimal() or int(text) > 100_000:
+            raise ValueError(f"epoch = {text!r} is not allowed: it must be an integer from 0 to 100000.")
+        self._replay.load(int(text))
+
     def _write_address(self) -> None:
-        if pn.state.location is not None:
-            pn.state.location.search = self.controls.address
+        if pn.state.location is None:
+            return
+        own = {} if self._view.value == "Losses" else {"view": self._view.value}
+        if self._replay.epoch is not None:
+            own["epoch"] = self._replay.epoch
+        pn.state.location.search = address.write(self.controls.values | own)
 
     # Showing
 
     def _live(self) -> None:
         """The page is there: look at the instances, and at the worker from now on."""
+        send_at_once(self._document)
         self._callback = pn.state.add_periodic_callback(self._tick, period=REFRESH)  # pyright: ignore[reportArgumentType]
-        self._write_address()
-        self._preview()
+        self._look_ahead()
 
     async def _tick(self) -> None:
         """Take in what the worker reported.  A coroutine: it runs on the event loop whatever threads the server has."""
@@ -231,16 +333,19 @@ class Explorer(pn.viewable.Viewer):
         """Bring the page up to date as soon as the document is ours: Bokeh's models must not change before."""
         if self._callback is None:
             return
+        waits, self._asked = self._asked, True
         if self._document is None:
             self._draw()
-        elif not self._asked:
-            self._asked = True
+        elif not waits:
             self._document.add_next_tick_callback(self._draw)
 
     def _draw(self) -> None:
-        self._asked = False
+        asked, self._asked = self._asked, False
         try:
             with pn.io.hold(self._document, policy="collect"):
+                if asked:  # by a person: what only their settings decide
+                    self._write_address()
+                    self._waiting = changes(self._settings, self._planned()) if self.session.plan else ""
                 self._update()
         except Exception:
             log.exception("A refresh failed.")
@@ -250,25 +355,21 @@ class Explorer(pn.viewable.Viewer):
         session = self.session
         challenge = session.challenge or self.controls.challenge
         outcomes = session.outcomes
-        for name, view in self._views.items():
-            view.panel.visible = name == self._view.value
-        self._views[self._view.value].refresh(session, challenge)
-        swept = [] if session.plan is None else list(session.plan.optimizer.sweeps)
+        shown = self.view
+        if shown.panel not in self._frame.objects:
+            self._frame.append(shown.panel)
+        for view in self._made.values():
+            view.panel.visible = view is shown
+        shown.refresh(session, challenge)
+        self._replay.refresh(session)
+        swept = [] if session.lane is None else list(session.lane.optimizer.sweeps)
         self._html["cards"].object = figures.cards(session, outcomes)
         # A folded table would still be sent, and Tab would find its way into it.
         self._html["runs"].object = figures.runs(outcomes, swept) if 0 in self._folds.active else ""
         self._html["status"].object = f'<p role="status">{self._status(outcomes)}</p>'
         if session.message:
             self._complain(session.message)
-        phase = session.phase
-        for name, enabled in {
-            "Start": phase not in (Phase.RUNNING, Phase.PREPARING),
-            "Pause": phase is Phase.RUNNING,
-            "Step": phase in (Phase.IDLE, Phase.PAUSED, Phase.FAILED),
-            "Stop": session.busy,
-            "Keep": session.history is not None,
-        }.items():
-            self._buttons[name].disabled = not enabled
+        self._transport.refresh(session)
 
     def _status(self, table) -> str:
         session = self.session
@@ -277,37 +378,20 @@ class Explorer(pn.viewable.Viewer):
             said += f", {len(table)} runs (figures are medians)"
         if table is not None and session.phase in (Phase.FINISHED, Phase.STOPPED, Phase.FAILED):
             said += f": {words.ending(table)}"
-        if session.plan is not None and (waiting := changes(self._settings, self._planned())):
-            said += f".  At the next start: {waiting}"
+        if self._waiting:
+            said += f".  At the next start: {self._waiting}"
         return said + (f".  Device: {escape(session.device)}." if session.device else ".")
 
     # Layout
 
-    def _make_buttons(self) -> dict[str, pmui.Button]:
-        buttons = {}
-        # No `description`: it would take the place of the accessible name.
-        for name, icon, action in (
-            ("Start", "play_arrow", self.start),
-            ("Pause", "pause", self.pause),
-            ("Step", "skip_next", self.step),
-            ("Stop", "stop", self.stop),
-            ("Reset", "replay", self.reset),
-            ("Reseed", "casino", self.reseed),
-            ("Keep", "push_pin", self.keep),
-        ):
-            variant = "contained" if name == "Start" else "outlined"
-            buttons[name] = pmui.Button(label=name, icon=icon, variant=variant, margin=(6, 4), on_click=action)
-        return buttons
-
     def _make_main(self) -> pmui.Column:
-        transport = pmui.FlexBox(*self._buttons.values(), gap="6px", align_items="center", sizing_mode="stretch_width")
         return pmui.Column(
-            transport,
+            self._transport.panel,
             self._html["status"],
             self._notice,
             self._html["cards"],
-            self._view,
-            pmui.Paper(*(view.panel for view in self._views.values()), sizing_mode="stretch_width", margin=10),
+            pmui.FlexBox(self._view, self._replay.panel, align_items="center", sizing_mode="stretch_width"),
+            pmui.Paper(self._frame, sizing_mode="stretch_width", margin=10),
             self._folds,
             sizing_mode="stretch_width",
         )

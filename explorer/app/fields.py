@@ -17,6 +17,19 @@ SYMBOLS = {"lr": "Learning rate η", "beta1": "β₁", "beta2": "β₂", "beta3"
 """Labels for names that every optimizer shares; any other field is labelled by its declaration."""
 
 
+def split(text: str) -> list[str]:
+    """The parts between commas, without blanks."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def parse(declared: type[Declared], name: str, text: str, sweepable: bool) -> Any:
+    """The value that `text` spells for a declared field; several between commas are a sweep, where that may be."""
+    parts = split(text)
+    if len(parts) > 1 and sweepable:
+        return [declared.parse(name, part) for part in parts]
+    return declared.parse(name, text.strip())
+
+
 class Field:
     """A widget for one declared field.
 
@@ -94,10 +107,7 @@ class Field:
             self.widget.param.update(error_state=bool(sentence), helper_text=sentence)
 
     def _parse(self, text: str) -> Any:
-        parts = [part.strip() for part in text.split(",") if part.strip()]
-        if len(parts) > 1 and self._sweepable:
-            return [self._declared.parse(self.name, part) for part in parts]
-        return self._declared.parse(self.name, text.strip())
+        return parse(self._declared, self.name, text, self._sweepable)
 
     def _spell(self, value: Any) -> str:
         if isinstance(value, list):

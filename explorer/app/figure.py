@@ -36,11 +36,14 @@ class LossFigure:
         self.follow = True
         self._on_zoom = on_zoom
         self.on_render = on_render
-        self._axes = {log: _Axis(self, log) for log in (True, False)}
-        self.panel = pn.Column(*(axis.panel for axis in self._axes.values()), sizing_mode="stretch_width", margin=0)
+        self._axes = {True: _Axis(self, True)}
+        self.panel = pn.Column(self._axes[True].panel, sizing_mode="stretch_width", margin=0)
 
     def refresh(self, history: History | None, drawn: Sequence[Line], limit: int) -> None:
         """Show this history (a longer one of the same runs is streamed, another replaces it) and these lines."""
+        if self.log not in self._axes:  # drawn when it is first asked for: it costs as much as the rest of the page
+            self._axes[self.log] = _Axis(self, self.log)
+            self.panel.append(self._axes[self.log].panel)
         shown = self._axes[self.log]
         returned = not shown.panel.visible
         for axis in self._axes.values():
@@ -66,7 +69,7 @@ class _Axis:
             view.losses(None, [], 1000, log, hooks), sizing_mode="stretch_width", height=470, linked_axes=False
         )
         # The box is hidden, never the pane: Panel 1.9 would hand the pane's own properties to Bokeh's figure.
-        self.panel = pn.Column(plot, visible=log, sizing_mode="stretch_width", margin=0)
+        self.panel = pn.Column(plot, sizing_mode="stretch_width", margin=0)
 
     def refresh(self, history: History | None, drawn: Sequence[Line], limit: int, whole: bool) -> None:
         """whole: show the whole run, whatever was zoomed to."""

@@ -93,5 +93,9 @@ def _verdict(outcomes: pd.DataFrame | None) -> str:
     if len(outcomes) == 1:
         word = "Pass" if passed else "Not yet" if going else "Fail"
     else:
-        word = f"{passed} of {len(outcomes)} pass"
-    return _card("Verdict", word, "pass" if passed == len(outcomes) else "" if going or passed else "fail")
+        word = f"{passed} of {len(outcomes)}"
+    return _card(
+        "Verdict" if len(outcomes) == 1 else "Pass",
+        word,
+        "pass" if passed == len(outcomes) else "" if going or passed else "fail",
+    )

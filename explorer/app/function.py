@@ -13,7 +13,7 @@ from explorer.app.figure import drop_closed, move, replace
 from explorer.app.session import Session
 from explorer.challenge import Challenge
 from explorer.records import FunctionSample
-from explorer.training.probes import Look
+from explorer.training.probes import FunctionLook
 from explorer.views import function as view
 
 OUTPUTS = 2
@@ -48,9 +48,9 @@ class FunctionPanel:
         )
 
     @property
-    def look(self) -> Look:
+    def look(self) -> FunctionLook:
         """The run and the input that are asked for."""
-        return Look(max(0, self._run.value or 0), max(1, self._axis.value or 1) - 1)
+        return FunctionLook(max(0, self._run.value or 0), max(1, self._axis.value or 1) - 1)
 
     def refresh(self, session: Session, challenge: Challenge) -> None:
         """Show what the session's run has learnt."""

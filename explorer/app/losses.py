@@ -42,7 +42,7 @@ class LossPanel:
         chances = ""
         if session.instances is not None and session.threshold is not None:
             chances = words.chances(challenge, session.instances, session.threshold)
-        hindrance = "" if session.plan is None else words.hindrance(challenge, session.plan.optimizer)
+        hindrance = "" if session.lane is None else words.hindrance(challenge, session.lane.optimizer)
         self._chances.object = "".join(f"<p>{escape(said)}</p>" for said in (hindrance, chances) if said)
 
     def _switched(self, _) -> None:

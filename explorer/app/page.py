@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
+from panel.io.resources import LOCAL_DIST, use_cdn
 from panel.util.parameters import edit_readonly
 
 from explorer.app.explorer import Explorer
@@ -17,6 +19,7 @@ TITLE = "Optimizer Explorer"
 
 def page() -> pmui.Page:
     """The app as a page of its own; a sentence instead, should it fail to start."""
+    _use_this_server(pn.state.curdoc)
     pn.extension("katex", notifications=True, exception_handler=_report)
     try:
         app = Explorer()
@@ -40,6 +43,17 @@ def page() -> pmui.Page:
     with edit_readonly(whole):
         whole.busy = False
     return whole
+
+
+def _use_this_server(document: Any) -> None:
+    """Take style sheets from this server from the first model on.
+
+    Panel writes its CDN's address into every model that is made before the page's HTML, and mends that in those that it
+    finds by then; the others would ask a network that a classroom may not have.
+    """
+    if document is not None and not use_cdn():
+        at = f"{pn.state.rel_path}/{LOCAL_DIST}" if pn.state.rel_path else LOCAL_DIST
+        document.template_variables.setdefault("dist_url", at)
 
 
 def _report(error: Exception) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from dataclasses import replace as replace_field
 from html import escape
 from typing import Any
 
@@ -16,11 +15,13 @@ from explorer.app import html
 from explorer.app.figure import drop_closed, extend, move, replace
 from explorer.app.session import Session
 from explorer.challenge import Challenge
-from explorer.records import History, Instances
-from explorer.training.result import outcomes
+from explorer.records import Phase
 from explorer.views import race as view
 from explorer.views.race import Lane
 from explorer.views.style import number
+
+SCORE_EVERY = 1.0
+"""Seconds between two leaderboards while training: numbers that change faster cannot be read."""
 
 
 class RaceFigure:
@@ -45,7 +46,6 @@ class RaceFigure:
     def refresh(self, lanes: Sequence[Lane], threshold: float | None) -> None:
         """Show these lanes, at most as many as there are looks, and the threshold if it is known."""
         lanes = lanes[: len(view.LOOKS)]
-        shown = view.window(lanes, self.loss, self.seconds, threshold)
         drop_closed(self._rendered)
         for plots in self._rendered.values():
             held = plots.setdefault("held", [()] * len(view.LOOKS))
@@ -56,6 +56,7 @@ class RaceFigure:
                 restarted, held[index] = holds != held[index], holds
                 start = 0 if restarted else len(source.data["x"])
                 extend(source, view.columns(lane, self.loss, self.seconds, start), restarted)
+            shown = view.window((plots[view.role(i)].handles["cds"].data for i in range(len(view.LOOKS))), threshold)
             replace(plots["threshold"].handles["cds"], {"y": [] if threshold is None else [threshold]})
             move(plots["figure"].handles["x_range"], 0.0, shown.end)
             move(plots["figure"].handles["y_range"], shown.low, shown.high)
@@ -75,7 +76,7 @@ class RaceFigure:
 def leaderboard(lanes: Sequence[Lane]) -> str:
     """The table of the race, as HTML, with a sample of each lane's curve."""
     if not lanes:
-        return "<p>Nothing to compare yet: train, then press Keep, then train another optimizer.</p>"
+        return "<p>Nothing to compare yet: add a lane, choose its optimizer, and press Start.</p>"
     looks = {lane.name: look for lane, look in zip(lanes, view.LOOKS, strict=False)}
     table = view.leaderboard(lanes[: len(view.LOOKS)])
     heads = ["", "optimizer", "pass rate", "α", "quality", "epochs to ε*²", "seconds to ε*²"]
@@ -95,92 +96,32 @@ def threshold(lanes: Sequence[Lane]) -> float | None:
 
 
 class RacePanel:
-    """The lanes that were kept, the one that trains, and how they compare.
+    """The lanes on one plot, and how they compare.
 
     `changed` is called when the person asks for something else to be shown.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
-        self._changed = changed
-        self._kept: list[_Kept] = []
         self._figure = RaceFigure(changed)
         self._loss = pmui.Select(label="Loss", value="test", options=list(view.CHOICES), width=150, size="small")
         self._clock = pmui.Select(label="Over", value="epochs", options=["epochs", "seconds"], width=150, size="small")
-        self._lanes = pmui.MultiChoice(label="Kept", options=[], value=[], sizing_mode="stretch_width", width=None)
         for widget in (self._loss, self._clock):
             widget.param.watch(lambda event: changed(), "value")
-        self._lanes.param.watch(self._dropped, "value")
         self._board = html.pane()
+        self._scored = -SCORE_EVERY
         self.panel = pmui.Column(
             pmui.FlexBox(self._loss, self._clock, sizing_mode="stretch_width"),
-            self._lanes,
             self._figure.panel,
             self._board,
             sizing_mode="stretch_width",
             margin=0,
         )
 
-    def keep(self, session: Session) -> str:
-        """Keep the session's runs as a lane; a sentence where that changes more than one would expect."""
-        lane = _Kept.of(session)
-        if lane is None:
-            return "There is nothing to keep yet: train first."
-        said = ""
-        if self._kept and self._kept[0].setting != lane.setting:
-            self._kept.clear()
-            said = "Lanes share their instances: those kept before had others, and were dropped."
-        names = {kept.name for kept in self._kept}
-        if len(self._kept) >= len(view.LOOKS) - 1:
-            return f"There is room for {len(view.LOOKS) - 1} kept lanes: drop one first."
-        self._kept.append(lane.renamed(names))
-        self._list()
-        return said
-
     def refresh(self, session: Session, challenge: Challenge) -> None:
-        """Show the kept lanes, and the session's runs if they were not kept and share the lanes' instances."""
-        shown = list(self._kept)
-        current = _Kept.of(session)
-        fits = current is not None and (not shown or current.setting == shown[0].setting)
-        if current is not None and fits and all(kept.history is not current.history for kept in shown):
-            shown.append(current.renamed({kept.name for kept in shown}))
-        lanes = [kept.lane(challenge) for kept in shown]
+        """Show the lanes of the session that are to be compared."""
+        lanes = session.compared
         self._figure.loss, self._figure.seconds = self._loss.value, self._clock.value == "seconds"
         self._figure.refresh(lanes, threshold(lanes))
-        self._board.object = leaderboard(lanes)
-
-    def _list(self) -> None:
-        names = [kept.name for kept in self._kept]
-        self._lanes.param.update(options=names, value=names)
-
-    def _dropped(self, event: Any) -> None:
-        self._kept = [kept for kept in self._kept if kept.name in event.new]
-        self._list()
-        self._changed()
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """A lane with what its scores need.  setting: what lanes of one race have in common."""
-
-    name: str
-    history: History
-    instances: Instances
-    setting: dict[str, Any]
-
-    @classmethod
-    def of(cls, session: Session) -> _Kept | None:
-        plan, history, instances = session.plan, session.history, session.instances
-        if plan is None or history is None or instances is None or not history.epoch:
-            return None
-        values = plan.challenge.values
-        del values["accuracy_factor"]
-        return cls(plan.optimizer.described, history, instances, values | {"seeds": plan.seeds})
-
-    def renamed(self, taken: set[str]) -> _Kept:
-        name, number = self.name, 2
-        while name in taken:
-            name, number = f"{self.name} #{number}", number + 1
-        return replace_field(self, name=name)
-
-    def lane(self, challenge: Challenge) -> Lane:
-        return Lane(self.name, self.history, outcomes(challenge, self.history, self.instances))
+        if session.phase is not Phase.RUNNING or time.monotonic() - self._scored >= SCORE_EVERY:
+            self._board.object = leaderboard(lanes)
+            self._scored = time.monotonic()

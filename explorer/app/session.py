@@ -4,39 +4,108 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from explorer.challenge import Challenge, scoring
-from explorer.records import Fault, FunctionSample, History, Instances, Phase, Snapshot
-from explorer.training.probes import Look
+from explorer.optimizers import Optimizer
+from explorer.records import Fault, FunctionSample, History, InsideSample, Instances, LandscapeSample, Phase, Snapshot
+from explorer.training.experiment import Started
+from explorer.training.inside import InsideLook
+from explorer.training.landscape import LandscapeLook
+from explorer.training.plan import Plan
+from explorer.training.probes import FunctionLook
 from explorer.training.result import outcomes
-from explorer.training.worker import Plan, Started, Worker
+from explorer.training.worker import Worker
+from explorer.views.race import Lane as RaceLane
 
 BUSY = (Phase.PREPARING, Phase.RUNNING, Phase.PAUSED)
+SAMPLES = 300
+"""Looks inside that are kept of a lane at most; when there are more, every second one goes."""
+
+
+@dataclass
+class Lane:
+    """What is known of one lane.
+
+    key: the entrant of the person's list that it came from.  history: all of it; `shown`: up to the epoch that is
+    looked at.  learnt, inside: samples, where they were asked for.
+    """
+
+    key: int
+    name: str
+    challenge: Challenge
+    optimizer: Optimizer
+    history: History | None = None
+    instances: Instances | None = None
+    learnt: FunctionSample | None = None
+    inside: list[InsideSample] = field(default_factory=list)
+    message: str = ""
+    replayed: int | None = None
+    _then: History | None = None
+    _scored: tuple[tuple[object, ...], tuple[object, ...], pd.DataFrame] | None = None
+
+    @property
+    def shown(self) -> History | None:
+        """The history up to the epoch that is replayed; all of it where none is."""
+        if self.history is None or self.replayed is None:
+            return self.history
+        epoch = min(self.replayed, self.history.epoch)
+        if self._then is None or self._then.epoch != epoch or self._then.runs is not self.history.runs:
+            self._then = self.history.upto(epoch, self.challenge.min_delta)
+        return self._then
+
+    @property
+    def threshold(self) -> np.ndarray | None:
+        """ε*² of each run `[R]` at the accuracy factor that the challenge has now."""
+        return None if self.instances is None else scoring.threshold(self.challenge, self.instances.noise_mse)
+
+    @property
+    def outcomes(self) -> pd.DataFrame | None:
+        """One row a run, as of the epoch that is shown; None before a start."""
+        shown, instances = self.shown, self.instances
+        if shown is None or instances is None:
+            return None
+        state = (shown.epoch, shown.status, self.challenge.accuracy_factor, self.message, id(shown), id(instances))
+        if self._scored is None or self._scored[0] != state:  # several views ask in one refresh
+            table = outcomes(self.challenge, shown, instances, self.message)
+            self._scored = state, (shown, instances), table  # held, so that no other object takes their ids
+        return self._scored[2]
+
+    def race_lane(self) -> RaceLane | None:
+        """What a race shows of it."""
+        table = self.outcomes
+        return None if table is None or self.shown is None else RaceLane(self.name, self.shown, table)
+
+    def keep(self, sample: InsideSample) -> None:
+        """Keep a look inside, thinning evenly where they become too many."""
+        self.inside = [*(self.inside if len(self.inside) < SAMPLES else self.inside[::2]), sample]
 
 
 class Session:
     """Commands go to the worker; `drain` takes in what came back, and drops what belongs to an older start.
 
-    phase: what is going on.  history, instances, learnt: of the fleet in hand, or None.  challenge: the fleet's, not
-    the widgets'.  message: a sentence where something went wrong.
+    phase: what is going on.  lanes: of the experiment in hand, in its order; before a start one without a history, with
+    the instances that will be met.  lane: the one whose own views are shown.  replayed: the epoch that is looked at, or
+    None for the latest.  hidden: keys of lanes that are left out where lanes are compared.
     """
 
     def __init__(self) -> None:
         self._worker: Worker | None = None
         self._generation = 0
         self._rate: list[tuple[float, int]] = []
+        self._fault = ""
         self.pace: float | None = None
         self.plan: Plan | None = None
-        self.challenge: Challenge | None = None
-        self.history: History | None = None
-        self.instances: Instances | None = None
-        self.learnt: FunctionSample | None = None
+        self.lanes: list[Lane] = []
+        self.selected = 0
         self.phase = Phase.IDLE
-        self.message = ""
         self.device = ""
+        self.hidden: set[int] = set()
+        self.replayed: int | None = None
+        self.landscape: LandscapeSample | None = None
 
     @property
     def worker(self) -> Worker:
@@ -47,21 +116,123 @@ class Session:
 
     @property
     def busy(self) -> bool:
-        """Whether a fleet is in hand that can still train."""
+        """Whether there are fleets in hand that can still train."""
         return self.phase in BUSY
 
-    def start(self, plan: Plan, paused: bool = False) -> None:
-        """Train `plan` from its beginning."""
-        self._forget(plan.challenge)
+    # What is shown of the lane in hand
+
+    @property
+    def lane(self) -> Lane | None:
+        """The lane whose own views are shown."""
+        return self.lanes[min(self.selected, len(self.lanes) - 1)] if self.lanes else None
+
+    @property
+    def history(self) -> History | None:
+        """That lane's losses, up to the epoch that is shown."""
+        return None if self.lane is None else self.lane.shown
+
+    @property
+    def instances(self) -> Instances | None:
+        """That lane's instances."""
+        return None if self.lane is None else self.lane.instances
+
+    @property
+    def challenge(self) -> Challenge | None:
+        """That lane's challenge, not the widgets'."""
+        return None if self.lane is None else self.lane.challenge
+
+    @property
+    def learnt(self) -> FunctionSample | None:
+        """What its run has learnt, where that is asked for."""
+        return None if self.lane is None else self.lane.learnt
+
+    @property
+    def inside(self) -> list[InsideSample]:
+        """The looks inside it, up to the epoch that is shown."""
+        if self.lane is None:
+            return []
+        last = self.replayed
+        return [sample for sample in self.lane.inside if last is None or sample.epoch <= last]
+
+    @property
+    def threshold(self) -> np.ndarray | None:
+        """ε*² of each of its runs `[R]` at the accuracy factor as it is now."""
+        return None if self.lane is None else self.lane.threshold
+
+    @property
+    def outcomes(self) -> pd.DataFrame | None:
+        """One row for each of its runs, or None before a start."""
+        return None if self.lane is None else self.lane.outcomes
+
+    @property
+    def message(self) -> str:
+        """What went wrong, in sentences; empty where nothing did."""
+        said = dict.fromkeys([self._fault, *(lane.message for lane in self.lanes)])
+        return "  ".join(sentence for sentence in said if sentence)
+
+    @property
+    def epoch(self) -> int:
+        """The last epoch of any lane."""
+        return max((lane.history.epoch for lane in self.lanes if lane.history is not None), default=0)
+
+    @property
+    def epochs_per_second(self) -> float:
+        """Over the last two seconds, as the wall clock has it; NaN before there is any."""
+        if len(self._rate) < 2 or self._rate[-1][0] <= self._rate[0][0]:
+            return float("nan")
+        (began, first), (ended, last) = self._rate[0], self._rate[-1]
+        return (last - first) / (ended - began)
+
+    @property
+    def compared(self) -> list[RaceLane]:
+        """What the lanes that are compared have reached, each under a name of its own."""
+        found: dict[str, RaceLane] = {}
+        for lane in self.lanes:
+            reached = None if lane.key in self.hidden else lane.race_lane()
+            if reached is not None:
+                name, number = lane.name, 2
+                while name in found:
+                    name, number = f"{lane.name} #{number}", number + 1
+                found[name] = reached._replace(name=name)
+        return list(found.values())
+
+    # Commands
+
+    def start(self, plan: Plan, keys: Sequence[int] = (), paused: bool = False) -> None:
+        """Train `plan` from its beginning.  keys: what its lanes are known by, their places if not given."""
+        self._forget()
         self.plan = plan
+        self.lanes = [
+            Lane(key, entry.name, entry.challenge.replace(), entry.optimizer)
+            for key, entry in zip(keys or range(len(plan.entries)), plan.entries, strict=True)
+        ]
         self.phase = Phase.PREPARING
         self.worker.set_pace(self.pace)
         self._generation = self.worker.start(plan, paused)
 
-    def preview(self, challenge: Challenge, seeds: Sequence[int]) -> None:
+    def preview(self, challenge: Challenge, optimizer: Optimizer, seeds: Sequence[int]) -> None:
         """Show the instances of a challenge without training."""
-        self._forget(challenge)
+        self._forget()
+        self.lanes = [Lane(-1, "", challenge.replace(), optimizer)]
         self._generation = self.worker.preview(challenge, seeds)
+
+    def select(self, key: int) -> None:
+        """Show the own views of the lane that came from this entrant, if there is one."""
+        found = [index for index, lane in enumerate(self.lanes) if lane.key == key]
+        if found and self.selected not in found:
+            self.selected = found[0]
+
+    def look(self, look: FunctionLook | InsideLook | None) -> None:
+        """Have the lane sampled from now on as its view needs it; None: no more."""
+        looks = [] if look is None else [look]
+        if look is not None:
+            self.worker.follow(look.run)
+        self.worker.look(self.selected, *looks)
+
+    def map_loss(self, look: LandscapeLook) -> None:
+        """Have the loss around the lanes' paths computed."""
+        self.worker.follow(look.run)
+        self.worker.map_loss(self.selected, look)
 
     def set_pace(self, epochs_per_second: float | None) -> None:
         """Train at most this fast; None: as fast as possible."""
@@ -69,12 +240,19 @@ class Session:
         if self.busy:
             self.worker.set_pace(epochs_per_second)
 
-    def look(self, at: Look | None) -> None:
-        """Have a run's function sampled from now on; None: no more."""
-        self.worker.look(at)
+    def set_accuracy_factor(self, value: float) -> None:
+        """Score by another threshold, at once."""
+        for lane in self.lanes:
+            lane.challenge.accuracy_factor = value
+
+    def replay(self, epoch: int | None) -> None:
+        """Show everything as it was after this epoch; None: the latest."""
+        self.replayed = epoch
+        for lane in self.lanes:
+            lane.replayed = epoch
 
     def close(self) -> None:
-        """End the worker, without waiting: it lets go of its fleet within a batch."""
+        """End the worker, without waiting: it lets go of its fleets within a batch."""
         if self._worker is not None:
             self._worker.close(timeout=0)
             self._worker = None
@@ -86,50 +264,42 @@ class Session:
         for record in fresh:
             match record:
                 case Started():
-                    self.history = History(record.runs)
-                case Instances():
-                    self.instances = record
+                    for lane, runs in zip(self.lanes, record.lanes, strict=True):
+                        lane.history = History(runs)
                 case Snapshot():
                     self._take(record)
+                case Instances():
+                    self.lanes[record.lane].instances = record
                 case FunctionSample():
-                    self.learnt = record
+                    self.lanes[record.lane].learnt = record
+                case InsideSample():
+                    self.lanes[record.lane].keep(record)
+                case LandscapeSample():
+                    self.landscape = record
                 case Fault():
-                    self.phase, self.message = Phase.FAILED, record.message
+                    self._hear(record)
         return bool(fresh)
 
-    @property
-    def threshold(self) -> np.ndarray | None:
-        """ε*² of each run `[R]` at the accuracy factor that the challenge has now."""
-        if self.instances is None or self.challenge is None:
-            return None
-        return scoring.threshold(self.challenge, self.instances.noise_mse)
+    def _hear(self, fault: Fault) -> None:
+        if fault.lane is not None:
+            self.lanes[fault.lane].message = fault.message
+            return
+        self._fault = fault.message
+        if fault.ended:
+            self.phase = Phase.FAILED
 
-    @property
-    def outcomes(self) -> pd.DataFrame | None:
-        """One row a run, or None before a start."""
-        if self.history is None or self.instances is None or self.challenge is None:
-            return None
-        return outcomes(self.challenge, self.history, self.instances, self.message)
-
-    @property
-    def epochs_per_second(self) -> float:
-        """Over the last two seconds, as the wall clock has it; NaN before there is any."""
-        if len(self._rate) < 2 or self._rate[-1][0] <= self._rate[0][0]:
-            return float("nan")
-        (began, first), (ended, last) = self._rate[0], self._rate[-1]
-        return (last - first) / (ended - began)
-
-    def _forget(self, challenge: Challenge) -> None:
-        self.challenge = challenge.replace()
-        self.plan = self.history = self.instances = self.learnt = None
-        self.phase, self.message, self._rate = Phase.IDLE, "", []
+    def _forget(self) -> None:
+        self.plan = self.landscape = self.replayed = None
+        self.lanes = []
+        self.phase, self._fault, self._rate = Phase.IDLE, "", []
 
     def _take(self, snapshot: Snapshot) -> None:
-        if self.history is None:
+        lane = self.lanes[snapshot.lane]
+        if lane.history is None:
             return
-        self.history.append(snapshot)
+        lane.history.append(snapshot)
         self.phase, self.device = snapshot.phase, snapshot.device
-        self.message = snapshot.message
-        self._rate.append((time.monotonic(), self.history.epoch))
+        lane.message = snapshot.message
+        self._rate.append((time.monotonic(), self.epoch))
         while len(self._rate) > 2 and self._rate[-1][0] - self._rate[0][0] > 2:
             self._rate.pop(0)

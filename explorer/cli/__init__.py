@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from explorer.cli import bench, check, floors, new, optimizers, screenshots, serve, train, tune
+from explorer.cli import bench, check, compare, floors, new, optimizers, race, runs, screenshots, serve, train, tune
 
 app = typer.Typer(
     name="explorer",
@@ -15,13 +15,17 @@ app = typer.Typer(
 )
 app.command("serve")(serve.command)
 app.command("train")(train.command)
+app.command("race")(race.command)
+app.command("targets")(race.targets)
 app.command("optimizers")(optimizers.command)
 app.command("new")(new.command)
 app.command("check")(check.command)
 app.command("tune")(tune.command)
+app.command("compare")(compare.command)
 app.command("bench")(bench.command)
 app.command("floors")(floors.command)
 app.command("screenshots")(screenshots.command)
+app.add_typer(runs.app, name="runs")
 
 
 def main() -> None:

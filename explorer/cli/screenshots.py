@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from explorer.cli.browser import chromium
+from explorer.cli.browser import chromium, free_port
 from explorer.cli.failure import sentences
 
 PHONE = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/130 Mobile Safari/537.36"
@@ -47,9 +46,7 @@ def command(
     from explorer.app import page
 
     with sentences(), chromium() as browser:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         server: Any = pn.serve(page, port=port, threaded=True, show=False, title="Optimizer Explorer", verbose=False)
         try:
             for shot in SHOTS:

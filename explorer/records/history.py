@@ -42,6 +42,27 @@ class History:
         self.status, self.epochs, self.best_epoch = snapshot.status, snapshot.epochs, snapshot.best_epoch
         self._clock.append((end, snapshot.seconds))
 
+    def upto(self, epoch: int, min_delta: float = 0.0) -> History:
+        """What was known after `epoch`: runs that ended later still go on.  min_delta: of the challenge, which decides
+        what is a better validation loss."""
+        then = History(self.runs)
+        then.epoch = max(0, min(epoch, self.epoch))
+        then._room = self._room[:, :, : then.epoch].copy()
+        then._clock = [point for point in self._clock if point[0] <= then.epoch]
+        if then.epoch:
+            then._clock.append((then.epoch, float(self.seconds[then.epoch - 1])))
+        ended = self.epochs <= then.epoch
+        then.status = tuple(status if over else Status.RUNNING for status, over in zip(self.status, ended, strict=True))
+        then.epochs = np.minimum(self.epochs, then.epoch)
+        best = np.full(len(self.runs), np.inf)
+        then.best_epoch = np.zeros(len(self.runs), dtype=int)
+        diverged = np.array([status == Status.DIVERGED for status in self.status])
+        for epoch, losses in enumerate(then.losses[1].T, 1):
+            better = (losses < best - min_delta) & ~(diverged & (self.epochs == epoch))
+            best = np.where(better, losses, best)
+            then.best_epoch = np.where(better, epoch, then.best_epoch)
+        return then
+
     @property
     def losses(self) -> Array:
         """`[3, R, E]`: train, validation and test loss of the epochs so far, NaN after a run's end."""

@@ -48,7 +48,7 @@ class Run:
 class Instances:
     """What is known of the R runs' instances, each array `[R]`, as test MSE (means over samples and outputs).
 
-    Floors are NaN until computed, and where they do not apply.
+    Floors are NaN until computed, and where they do not apply.  lane: whose runs, where several fleets train.
     """
 
     generation: int
@@ -56,6 +56,7 @@ class Instances:
     kernel_floor: Array
     feature_floor: Array
     readout_floor: Array
+    lane: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Snapshot:
     generation: which start of the worker this belongs to.  phase: what the worker does.  first_epoch: number (from 1)
     of the first epoch here.  train_loss, val_loss, test_loss: float64 `[R, k]`, NaN after a run's end.  status: `[R]`
     of `Status`.  epochs, best_epoch: int `[R]`, 0 where there is none yet.  seconds: wall time of training so far.
-    device: in words.  message: a sentence for a person, where there is something to say.
+    device: in words.  message: a sentence for a person, where there is something to say.  lane: which fleet's.
     """
 
     generation: int
@@ -80,6 +81,7 @@ class Snapshot:
     seconds: float
     device: str
     message: str = ""
+    lane: int = 0
 
     @property
     def epoch(self) -> int:
@@ -113,12 +115,18 @@ class FunctionSample:
     train_y: Array
     noise_std: float
     distance: float
+    lane: int = 0
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a fleet ended early: a sentence for a person, and the traceback for the log."""
+    """What went wrong: a sentence for a person, and the traceback for the log.
+
+    lane: whose fleet ended early of it; None: all that was asked for.  ended: False where training goes on as before.
+    """
 
     generation: int
     message: str
     details: str = field(default="", repr=False)
+    lane: int | None = None
+    ended: bool = True

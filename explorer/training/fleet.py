@@ -26,6 +26,7 @@ from explorer.optimizers.base import Elementwise, Optimizer
 from explorer.records.records import Phase, Run, Snapshot, Status
 from explorer.training import devices, memory
 from explorer.training.graph import Leash, capture, tensors_of
+from explorer.training.rehearsal import Rehearsal, duplicate, undisturbed_chance
 from explorer.training.verdict import CODES, code, decide
 
 log = logging.getLogger(__name__)
@@ -150,6 +151,13 @@ class Fleet:
         finally:
             self.seconds += time.perf_counter() - began
 
+    def settle(self) -> None:
+        """Wait until the device has done what was asked of it; the time counts as this fleet's."""
+        if self.device.type == "cuda":
+            began = time.perf_counter()
+            torch.cuda.current_stream(self.device).synchronize()
+            self.seconds += time.perf_counter() - began
+
     def tune(self, **hyperparameters: float) -> None:
         """Change hyperparameters of every run, from the next batch on; `ValueError` for one fixed at the start."""
         for name, value in hyperparameters.items():
@@ -186,6 +194,31 @@ class Fleet:
             devices.describe(self.device) + ("" if self.captured or self.device.type == "cpu" else ", uncaptured"),
             message,
         )
+
+    def rehearse(self) -> Rehearsal:
+        """What the next epoch's first batch would do; nothing of the fleet changes but what every batch overwrites."""
+        start, end = self.challenge.batches()[0]
+        weights, told = self.params.clone(), (self._now.clone(), *self._losses[:2].clone())
+        proposal = updates = state = None
+        with devices.at_work(self.device, self.precision), undisturbed_chance(self.device):
+            order = self._shuffle(self._now)[:, start:end]
+            x, y = _take(self._train_inputs, order), _take(self._train_targets, order)
+            try:
+                state = duplicate(self.state)
+                proposed = self._bound.query_at_params(state, weights, *told)
+                # A copy: what is proposed can be a part of the state, which the step changes.
+                proposal = None if proposed is None else self._as_tensors(proposed).clone()
+            except Exception:
+                log.debug("A copy of the optimizer's state gives no proposal.", exc_info=True)
+                state = None
+            self.model.train_batch(weights if proposal is None else proposal, x, y, statistics=None)
+            gradients = self.model.gradients.clone()
+            if state is not None:
+                try:
+                    updates = self._bound.step(state, weights, self.model.gradients, *told)
+                except Exception:
+                    log.debug("A copy of the optimizer's state makes no step.", exc_info=True)
+        return Rehearsal(weights, proposal, gradients, updates)
 
     def _train(self, batches: Sequence[tuple[int, int]], interrupted: Callable[[], bool] = lambda: False) -> bool:
         """One epoch over `batches`; False if it was given up."""

@@ -34,10 +34,11 @@ def outcomes(challenge: Challenge, history: History, instances: Instances, messa
     train, val, test = history.at_best
     clock = np.concatenate([[0.0], history.seconds])
     noise = instances.noise_mse
+    names = dict.fromkeys(name for run in history.runs for name in run.hyperparameters)
     return pd.DataFrame(
         {
             "seed": [run.seed for run in history.runs],
-            **pd.DataFrame([dict(run.hyperparameters) for run in history.runs]),
+            **{name: [run.hyperparameters.get(name) for run in history.runs] for name in names},
             "status": [str(status) for status in history.status],
             "epochs": history.epochs,
             "best_epoch": history.best_epoch,

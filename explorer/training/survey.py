@@ -23,14 +23,19 @@ class Survey:
     """
 
     def __init__(
-        self, challenge: Challenge, runs: Sequence[Run], datasets: dict[int, Dataset], generation: int = 0
+        self,
+        challenge: Challenge,
+        runs: Sequence[Run],
+        datasets: dict[int, Dataset],
+        generation: int = 0,
+        lane: int = 0,
     ) -> None:
         self._challenge, self._datasets = challenge, datasets
         self._seeds = np.array([run.seed for run in runs])
         self._pending = list(datasets)
         unknown = np.full(len(runs), np.nan)
         noise = np.array([datasets[seed].noise_mse for seed in self._seeds.tolist()])
-        self.instances = Instances(generation, noise, unknown, unknown, unknown)
+        self.instances = Instances(generation, noise, unknown, unknown, unknown, lane)
         for seed in [seed for seed in self._pending if self._key(seed) in _known]:
             self._take(seed, _known[self._key(seed)])
 
@@ -42,11 +47,17 @@ class Survey:
     def advance(self) -> None:
         """Compute the floors of the next instance."""
         seed = self._pending[0]
-        found = floors(self._challenge, self._datasets[seed])
-        while len(_known) >= _KNOWN_AT_MOST:
-            _known.pop(next(iter(_known)), None)
-        _known[self._key(seed)] = found
+        found = _known.get(self._key(seed))  # another lane may have been here
+        if found is None:
+            found = floors(self._challenge, self._datasets[seed])
+            while len(_known) >= _KNOWN_AT_MOST:
+                _known.pop(next(iter(_known)), None)
+            _known[self._key(seed)] = found
         self._take(seed, found)
+
+    def give_up(self) -> None:
+        """Leave what is missing unknown."""
+        self._pending = []
 
     def _key(self, seed: int) -> tuple[object, ...]:
         """What the floors of an instance depend on."""

@@ -51,17 +51,18 @@ def lines(instances: Instances | None, threshold: np.ndarray | None) -> list[Lin
     return [Line(name, float(np.median(value))) for name, value in values.items() if np.isfinite(value).all()]
 
 
-def columns(history: History | None, start: int = 0) -> dict[str, Columns]:
-    """For each loss, the columns of its curve from epoch `start` + 1 on, as plain lists.
+def columns(history: History | None, start: int = 0, names: Sequence[str] = tuple(LOSS_LOOKS)) -> dict[str, Columns]:
+    """For each loss named, the columns of its curve from epoch `start` + 1 on, as plain lists.
 
     One run: `epoch`, `loss`.  Several: `loss` is the median, `low` and `high` the quartiles, where a run that has ended
     is held at its last loss (leaving it out would make the curve jump whenever one ends).
     """
     if history is None or history.epoch <= start:
-        return {name: {"epoch": [], "loss": [], "low": [], "high": []} for name in LOSS_LOOKS}
+        return {name: {"epoch": [], "loss": [], "low": [], "high": []} for name in names}
     epochs = list(range(start + 1, history.epoch + 1))
     table = {}
-    for name, losses in zip(LOSS_LOOKS, _held(history, start), strict=True):
+    rows = [list(LOSS_LOOKS).index(name) for name in names]
+    for name, losses in zip(names, _held(history, start, rows), strict=True):
         if len(history.runs) == 1:
             low = median = high = losses[0]
         else:
@@ -212,7 +213,7 @@ def losses(
         xlim=(0, shown.end),
         ylim=(shown.low, shown.high),
         logy=log,
-        yformatter=PLAIN_TICKS,
+        yformatter=plain_ticks(),
         xlabel="epoch",
         ylabel="mean squared error",
         responsive=True,
@@ -228,9 +229,12 @@ def losses(
 LABEL_AXIS = "labels of lines"
 TOOLS = ["save", "pan", "wheel_zoom", "box_zoom"]
 """No reset: it would bring back the axes as they were first drawn; the app's Follow shows the whole run."""
-PLAIN_TICKS = CustomJSTickFormatter(code="return String(Number(tick.toPrecision(3)))")
-"""Ticks as plain numbers: 0.3, not 3·10⁻¹."""
 _MARKS = {"best": "best epoch by validation", "stop": "end"}
+
+
+def plain_ticks() -> CustomJSTickFormatter:
+    """Ticks as plain numbers: 0.3, not 3·10⁻¹.  A new one for every plot: a model of two documents loses its code."""
+    return CustomJSTickFormatter(code="return String(Number(tick.toPrecision(3)))")
 
 
 def _label_axis(plot: Any, element: Any) -> None:
@@ -277,23 +281,29 @@ def band(x: str) -> Hook:
     return drawn
 
 
-def _held(history: History, start: int) -> np.ndarray:
-    """Losses `[3, R, k]` from epoch `start` + 1 on, each ended run held at its last finite loss."""
-    recent = history.losses[:, :, start:].copy()
+def _held(history: History, start: int, rows: list[int]) -> np.ndarray:
+    """These losses `[k, R, E]` from epoch `start` + 1 on, each ended run held at its last finite loss."""
+    whole = history.losses[rows]
+    recent = whole[:, :, start:].copy()
     if len(history.runs) == 1:
         return recent
     for run, (epochs, status) in enumerate(zip(history.epochs, history.status, strict=True)):
         if status != Status.RUNNING and status != Status.DIVERGED and epochs:
-            recent[:, run, max(0, epochs - start) :] = history.losses[:, run, epochs - 1, None]
+            recent[:, run, max(0, epochs - start) :] = whole[:, run, epochs - 1, None]
     return recent
 
 
 def _quartiles(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Quartiles over runs `[R, k]`, leaving out what is NaN; NaN where every run is."""
-    missing = np.isnan(losses).all(axis=0)
-    low, median, high = np.nanquantile(np.where(missing, 0.0, losses), [0.25, 0.5, 0.75], axis=0)
-    for values in (low, median, high):
-        values[missing] = np.nan
+    # Not `np.nanquantile`, which goes through the epochs one by one: sorting puts NaN last.
+    ordered, count = np.sort(losses, axis=0), (~np.isnan(losses)).sum(axis=0)
+    found = []
+    for share in (0.25, 0.5, 0.75):
+        place = share * np.maximum(count - 1, 0)
+        under = np.floor(place).astype(int)
+        below, above = (np.take_along_axis(ordered, at[None], axis=0)[0] for at in (under, np.ceil(place).astype(int)))
+        found.append(below + (place - under) * (above - below))
+    low, median, high = found
     return low, median, high
 
 

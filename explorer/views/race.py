@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import holoviews as hv
@@ -39,7 +39,7 @@ def columns(lane: Lane | None, loss: str, seconds: bool, start: int = 0) -> Colu
     """Median and quartiles of a loss (a key of `LOSS_LOOKS`) from epoch `start` + 1 on, over epochs or seconds."""
     if lane is None:
         return {"x": [], "loss": [], "low": [], "high": []}
-    table = losses.columns(lane.history, start)[loss]
+    table = losses.columns(lane.history, start, [loss])[loss]
     clock = lane.history.seconds[start:].tolist() if seconds else table["epoch"]
     return {"x": clock, "loss": table["loss"], "low": table["low"], "high": table["high"]}
 
@@ -70,30 +70,45 @@ def leaderboard(lanes: Sequence[Lane]) -> pd.DataFrame:
         reached = epochs_to_threshold(lane)
         clock = np.concatenate([[0.0], lane.history.seconds])
         seconds = np.array([clock[int(epoch)] if np.isfinite(epoch) else np.inf for epoch in reached])
-        paired = lane.outcomes.merge(lanes[0].outcomes, on="seed", suffixes=("", "_first"))
+        wins, defeats = _duels(lane.outcomes, lanes[0].outcomes)
         rows.append(
             {
                 "optimizer": lane.name,
-                "pass rate": float(lane.outcomes.passed.mean()),
-                "α": float(lane.outcomes.alpha.median()),
-                "quality": float(lane.outcomes.quality.median()),
+                "pass rate": float(lane.outcomes.passed.to_numpy().mean()),
+                "α": _median(lane.outcomes.alpha),
+                "quality": _median(lane.outcomes.quality),
                 "epochs to threshold": float(np.median(reached)),
                 "seconds to threshold": float(np.median(seconds)),
-                "wins": int((paired.test_loss < paired.test_loss_first).sum()),
-                "losses": int((paired.test_loss > paired.test_loss_first).sum()),
+                "wins": wins,
+                "losses": defeats,
             }
         )
     return pd.DataFrame(rows).sort_values("α", na_position="last", ignore_index=True) if rows else pd.DataFrame()
 
 
-def window(lanes: Sequence[Lane], loss: str, seconds: bool, threshold: float | None) -> losses.Window:
-    """Axes that hold every lane."""
+def _median(column: pd.Series) -> float:
+    """The median of what is known; NaN where nothing is."""
+    values = column.to_numpy()
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if known.size else float("nan")
+
+
+def _duels(mine: pd.DataFrame, theirs: pd.DataFrame) -> tuple[int, int]:
+    """On how many pairs of runs with the same seed the test loss is below and above the other's."""
+    same = mine.seed.to_numpy()[:, None] == theirs.seed.to_numpy()
+    here, there = mine.test_loss.to_numpy()[:, None], theirs.test_loss.to_numpy()
+    return int((same & (here < there)).sum()), int((same & (here > there)).sum())
+
+
+def window(drawn: Iterable[Columns], threshold: float | None) -> losses.Window:
+    """Axes that hold every curve that is drawn."""
     ends, values = [1.0], [] if threshold is None else [threshold]
-    for lane in lanes:
-        shown = losses.columns(lane.history)[loss]["loss"]
-        values += [value for value in shown if np.isfinite(value)]
-        if lane.history.epoch:
-            ends.append(float(lane.history.seconds[-1]) if seconds else float(lane.history.epoch))
+    for curve in drawn:
+        shown = np.array(curve["loss"], dtype=float)
+        shown = shown[np.isfinite(shown)]
+        if shown.size:
+            ends.append(curve["x"][-1])
+            values += [float(shown.min()), float(shown.max())]
     low, high = (min(values), max(values)) if values else (0.01, 1.0)
     return losses.Window(losses.nice(max(ends) * 1.02), 1 / losses.nice(1.2 / low), losses.nice(1.1 * high))
 
@@ -134,7 +149,7 @@ def race(hooks: Mapping[str, Hook] | None = None) -> hv.Overlay:
         logy=True,
         xlim=(0, 50),
         ylim=(0.02, 2),
-        yformatter=losses.PLAIN_TICKS,
+        yformatter=losses.plain_ticks(),
         xlabel="epoch",
         ylabel="mean squared error",
         responsive=True,

@@ -43,7 +43,9 @@ def visit(app, page):
     def visit(query=""):
         page.goto(app + query)
         page.get_by_role("button", name="Start", exact=True).wait_for()
-        until(lambda: sources(page)["log threshold"]["y"], 30)  # the first look at the instance is there
+        until(lambda: page.get_by_role("status").filter(has_text="Ready").count(), 30)
+        if "view=" not in query:
+            until(lambda: sources(page)["log threshold"]["y"], 30)  # the first look at the instance is there
         return page
 
     yield visit

@@ -23,7 +23,7 @@ CHANGE = """async () => {
     if (element.shadowRoot) walk(element.shadowRoot) } }
   const sliders = []
   walk(document)
-  slider = sliders[sliders.length - 1]
+  slider = sliders.find(element => element.getAttribute('aria-label').startsWith('Accuracy')) ?? sliders[1]
   const began = performance.now()
   slider.focus()
   const setter = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set

@@ -1,9 +1,10 @@
 """What the browser tests do with a page."""
 
 import os
-import socket
 import time
 from urllib.request import urlopen
+
+from explorer.cli.browser import free_port
 
 os.environ.setdefault("BOKEH_RESOURCES", "server")  # as `explorer serve` does
 
@@ -22,9 +23,7 @@ def serve(**options):
 
     from explorer.app import page
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = pn.serve(page, port=port, threaded=True, show=False, title="Optimizer Explorer", **options)
     address = f"http://localhost:{port}/"
     until(lambda: urlopen(address).status == 200, 60)

@@ -1,0 +1,95 @@
+"""The replay bar: every view as it was after any epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import panel as pn
+import panel_material_ui as pmui
+
+from explorer.app.session import Session
+
+SPEEDS = {"5 epochs/s": 1, "25 epochs/s": 5, "100 epochs/s": 20}
+"""Epochs at each of five ticks a second."""
+TICK = 200
+
+
+class ReplayBar:
+    """A switch; while it is on, a slider over the epochs so far, with a button that lets it run.
+
+    `changed` is called when another epoch is to be shown.  epoch: that one; None: the latest.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._showing = False
+        self._ticking: pn.io.PeriodicCallback | None = None
+        self._on = pmui.Switch(label="Replay", margin=(6, 10))
+        self._slider = pmui.IntSlider(label="Epoch shown", start=0, end=1, value=0, sizing_mode="stretch_width")
+        self._play = pmui.Button(label="Play", icon="play_circle", size="small", variant="outlined", margin=(6, 4))
+        self._speed = pmui.Select(
+            label="Speed", options=list(SPEEDS), value="25 epochs/s", width=140, size="small", margin=(6, 4)
+        )
+        self._on.param.watch(lambda event: self._turn(event.new), "value")
+        self._slider.param.watch(lambda event: self._moved(), "value")
+        self._play.on_click(lambda event: self._toggle())
+        self._tools = pmui.Row(self._slider, self._play, self._speed, sizing_mode="stretch_width", visible=False)
+        self.panel = pmui.Row(self._on, self._tools, sizing_mode="stretch_width", margin=0)
+        self.last = 0
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch that is asked for."""
+        return self._slider.value if self._on.value else None
+
+    def load(self, epoch: int) -> None:
+        """Ask for this epoch, as an address does: it is shown once it is there."""
+        self._slider.param.update(end=max(epoch, self._slider.end), value=epoch)
+        self._on.value = True
+
+    def refresh(self, session: Session) -> None:
+        """Follow the session: the slider ends at its last epoch."""
+        self.last = session.epoch
+        self._tools.visible = self._on.value
+        if self._on.value and self.last > 0 and self._slider.end != self.last:
+            self._showing = True
+            value = min(self._slider.value, self.last) if not session.busy else self._slider.value
+            self._slider.param.update(end=max(self.last, value), value=value)
+            self._showing = False
+
+    def forget(self) -> None:
+        """A new experiment: back to the present."""
+        self._halt()
+        self._on.value = False
+
+    def _turn(self, on: bool) -> None:
+        if on and self.last:
+            self._slider.param.update(end=self.last, value=min(self._slider.value, self.last) or self.last)
+        if not on:
+            self._halt()
+        self._changed()
+
+    def _moved(self) -> None:
+        if not self._showing and self._on.value:
+            self._changed()
+
+    def _toggle(self) -> None:
+        if self._ticking is not None:
+            self._halt()
+            return
+        if self._slider.value >= self._slider.end:
+            self._slider.value = 0
+        self._play.param.update(label="Hold", icon="pause_circle")
+        self._ticking = pn.state.add_periodic_callback(self._tick, period=TICK)  # pyright: ignore[reportArgumentType]
+
+    async def _tick(self) -> None:
+        following = self._slider.value + SPEEDS[self._speed.value]
+        self._slider.value = min(following, self._slider.end)
+        if following >= self._slider.end:
+            self._halt()
+
+    def _halt(self) -> None:
+        if self._ticking is not None:
+            self._ticking.stop()
+            self._ticking = None
+            self._play.param.update(label="Play", icon="play_circle")
