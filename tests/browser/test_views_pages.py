@@ -95,6 +95,7 @@ def test_replay_takes_the_curves_back_and_lets_them_go_on(visit):
     whole = sources(page)["log test"]["loss"]
     page.get_by_role("switch", name="Replay").click()
     slider = page.get_by_label("Epoch shown")
+    until(lambda: slider.get_attribute("aria-valuenow") == str(len(whole)))  # it moves there when it is switched on
     slider.focus()
     for _ in range(3):
         slider.press("ArrowLeft")
