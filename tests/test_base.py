@@ -12,6 +12,7 @@ from reference import batch_order, hashed_bits
 
 from explorer.base.declared import Declared, Log
 from explorer.base.random import Stream, bits, permutations, uniform
+from explorer.base.tensors import Layout, Slot, Tensors, stacked
 
 
 def int64(*values):
@@ -124,3 +125,15 @@ def test_numpy_scalars_become_plain_python():
     assert sample.values["size"] == 3
     assert type(sample.size) is int
     assert type(sample.rate) is float
+
+
+def test_a_stack_is_a_view_where_tensors_lie_evenly_apart():
+    slots = [Slot(f"{kind}{layer}", (4, 4) if kind == "w" else (4,), layer < 3) for layer in range(4) for kind in "wb"]
+    layout = Layout(slots)
+    tensors = Tensors(layout, torch.randn(3, layout.size, generator=torch.Generator().manual_seed(0)))
+    for indices, shared in (([0, 2, 4], True), ([2], True), ([0, 2, 6], False)):
+        found = stacked(tensors, indices)
+        torch.testing.assert_close(found, torch.stack([tensors[index] for index in indices], dim=1), rtol=0, atol=0)
+        assert (found.data_ptr() == tensors[indices[0]].data_ptr()) == shared
+        assert stacked(list(tensors), indices).equal(found)
+    assert stacked(Tensors(layout, tensors.buffer[1:]), [0, 2]).equal(stacked(tensors, [0, 2])[1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -118,6 +119,20 @@ def from_leaves(parts: Sequence[Tensor], like: Sequence[Tensor]) -> list[Tensor]
         (flat,) = parts
         return Tensors(like.layout, torch.nn.functional.pad(flat, (0, like.layout.size - like.layout.trainable_size)))
     return list(parts)
+
+
+def stacked(tensors: Sequence[Tensor], indices: Sequence[int]) -> Tensor:
+    """The tensors at `indices`, all of one shape, as `[R, L, ...]`, to be read: a view where they lie evenly apart."""
+    if isinstance(tensors, Tensors):
+        starts = [tensors.layout.offsets[tensors.layout.slots[index].name] for index in indices]
+        steps = {after - before for before, after in pairwise(starts)} or {0}
+        if len(steps) == 1:
+            first, buffer = tensors[indices[0]], tensors.buffer
+            strides = (buffer.stride(0), *steps, *first.stride()[1:])
+            return buffer.as_strided(
+                (len(buffer), len(indices), *first.shape[1:]), strides, buffer.storage_offset() + starts[0]
+            )
+    return torch.stack([tensors[index] for index in indices], dim=1)
 
 
 def constants(values: Sequence[float], like: Sequence[Tensor]) -> list[Tensor]:

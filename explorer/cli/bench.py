@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -20,36 +18,12 @@ import typer
 from explorer import optimizers
 from explorer.challenge import Challenge
 from explorer.cli import rivals
+from explorer.cli.bench_steps import steps
 from explorer.cli.failure import sentences
+from explorer.cli.timing import Row, in_turns, wait
 from explorer.training import Fleet, devices
 
-BLOCK = 0.05
-"""Seconds of epochs that are timed together, so that clocks and waits do not count."""
-
 JAX_EPOCHS = 20
-
-
-@dataclass
-class Row:
-    """One contender at one depth.
-
-    epochs: of one call.  milliseconds: an epoch's, of all runs, by round.  first: seconds from nothing to the end of
-    the first epoch.  memory: the most bytes of the device's that it held, where that can be known.
-    """
-
-    layers: int
-    name: str
-    runs: int
-    first: float
-    memory: int | None
-    call: Callable[[], object]
-    epochs: int = 1
-    milliseconds: list[float] = field(default_factory=list)
-
-    @property
-    def a_run(self) -> float:
-        """Median milliseconds of an epoch, a run."""
-        return statistics.median(self.milliseconds) / self.runs
 
 
 def command(
@@ -58,6 +32,9 @@ def command(
     runs: Annotated[str, typer.Option(help="Runs of a fleet; by default 1,8,64,256 on CUDA and 1,8 on a CPU.")] = "",
     optimizer: Annotated[str, typer.Option(help="The fleets' optimizer; plain PyTorch and JAX take Adam.")] = "adam",
     rounds: Annotated[int, typer.Option(help="How often each contender has its turn.", min=1)] = 15,
+    all_optimizers: Annotated[
+        bool, typer.Option("--optimizers", help="Instead, time a step of every optimizer, at the first depth.")
+    ] = False,
     cold: Annotated[bool, typer.Option(help="On CUDA: also time a first epoch in a process without any cache.")] = True,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the rows here.")] = None,
 ) -> None:
@@ -67,6 +44,12 @@ def command(
         depths = _numbers("layers", layers)
         sizes = _numbers("runs", runs or ("1,8,64,256" if where.type == "cuda" else "1,8"))
         optimizers.get(optimizer)
+    if all_optimizers:
+        size = _numbers("runs", runs or ("64" if where.type == "cuda" else "8"))[0]
+        typer.echo(f"{devices.describe(where)}; torch {torch.__version__}; {depths[0]} layers, {size} runs")
+        rows = steps(depths[0], size, where, rounds)
+        _write(json_file, where, {"rows": [_told(row) for row in rows]})
+        return
     typer.echo(
         f"{devices.describe(where)}; torch {torch.__version__}; {optimizer}; milliseconds an epoch, medians of {rounds}"
     )
@@ -75,11 +58,17 @@ def command(
     starts = [_cold(runs, where, optimizer) for runs in (1, 64)] if cold and where.type == "cuda" else []
     for start in starts:
         typer.echo(f"cold start, 4 layers, {start['runs']} runs: first epoch after {start['seconds']:.1f} s")
-    if json_file is not None:
-        told = ("layers", "name", "runs", "first", "memory", "milliseconds", "a_run")
-        listed = [{name: getattr(row, name) for name in told} for row in rows]
-        found = {"device": devices.describe(where), "torch": torch.__version__, "optimizer": optimizer}
-        json_file.write_text(json.dumps(found | {"rows": listed, "cold": starts}, indent=1), encoding="utf-8")
+    _write(json_file, where, {"optimizer": optimizer, "rows": [_told(row) for row in rows], "cold": starts})
+
+
+def _told(row: Row) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in ("layers", "name", "runs", "first", "memory", "milliseconds", "a_run")}
+
+
+def _write(file: Path | None, device: torch.device, found: dict[str, Any]) -> None:
+    if file is not None:
+        head = {"device": devices.describe(device), "torch": torch.__version__}
+        file.write_text(json.dumps(head | found, indent=1), encoding="utf-8")
 
 
 def _numbers(name: str, text: str) -> list[int]:
@@ -116,9 +105,7 @@ def _depth(depth: int, sizes: list[int], device: torch.device, optimizer: str, r
             typer.echo(f"{depth:>6}  {name:<22} not installed")
         except ValueError as error:
             typer.echo(f"{depth:>6}  {name:<22} {error}")
-    for _ in range(rounds):
-        for row in rows:
-            row.milliseconds.append(_time(row, device))
+    in_turns(rows, device, rounds)
     for row in rows:
         memory = "" if row.memory is None else f"{row.memory / 2**30:.2f}"
         typer.echo(
@@ -131,7 +118,7 @@ def _depth(depth: int, sizes: list[int], device: torch.device, optimizer: str, r
 def _begin(
     depth: int, name: str, runs: int, epochs: int, make: Callable[[], Callable[[], object]], device: torch.device
 ) -> Row:
-    _wait(device)
+    wait(device)
     on_cuda = device.type == "cuda"
     held = torch.cuda.memory_allocated(device) if on_cuda else 0
     if on_cuda:
@@ -139,26 +126,10 @@ def _begin(
     began = time.perf_counter()
     call = make()
     call()
-    _wait(device)
+    wait(device)
     first = time.perf_counter() - began
     memory = torch.cuda.max_memory_allocated(device) - held if on_cuda and "JAX" not in name else None
-    return Row(depth, name, runs, first, memory, call, epochs)
-
-
-def _time(row: Row, device: torch.device) -> float:
-    """Milliseconds of an epoch in one turn, of as many as fill a block."""
-    _wait(device)
-    began, done = time.perf_counter(), 0
-    while done == 0 or time.perf_counter() - began < BLOCK:
-        row.call()
-        done += row.epochs
-    _wait(device)
-    return (time.perf_counter() - began) / done * 1e3
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    return Row(depth, name, runs, call, epochs, first, memory)
 
 
 def _cold(runs: int, device: torch.device, optimizer: str) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from explorer.base.tensors import Tensors, zeros_like
+from explorer.base.tensors import Tensors, stacked, zeros_like
 from explorer.optimizers.adam import direction
 from explorer.optimizers.base import Optimizer, State, counter
 from explorer.optimizers.fields import decay, penalty, small
@@ -46,7 +46,7 @@ class Hybrid(Optimizer):
         stacks, vectors = self.split(params)
 
         for place, indices in enumerate(stacks):
-            p, g = (torch.stack([tensors[index] for index in indices], dim=1) for tensors in (params, gradients))
+            p, g = (stacked(tensors, indices) for tensors in (params, gradients))
             update = self.matrix_step(state, place, p, g, t)
             for layer, index in enumerate(indices):
                 updates[index].copy_(update[:, layer])

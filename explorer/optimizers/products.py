@@ -39,10 +39,12 @@ def polar(matrices: Tensor, coefficients: tuple[tuple[float, float, float], ...]
     wide = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
     x = wide / torch.linalg.matrix_norm(wide, keepdim=True).clamp(min=torch.finfo(wide.dtype).tiny)
     x = x.to(torch.bfloat16) if x.is_cuda and x.dtype == torch.float32 else x
+    x = x.flatten(0, -3) if x.dim() > 2 else x[None]
     for a, b, c in coefficients:
         gram = x @ x.mT
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
-    x = x.to(matrices.dtype)
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    x = x.to(matrices.dtype).view(wide.shape)
     return x if wide is matrices else x.mT
 
 

@@ -254,17 +254,22 @@ class Fleet:
         else:
             statistics = None if self.challenge.restore_statistics else params
             squared = self.model.train_batch(self._as_tensors(proposal), x, y, statistics)
+        self.update()
+        return squared
+
+    def update(self) -> None:
+        """Move the parameters as the optimizer wants, given the gradients of the last batch."""
         if self._move is not None:
             self._move()
-            return squared
-        updates = self._bound.step(self.state, params, self.model.gradients, *told)
+            return
+        params = self.params
+        updates = self._bound.step(self.state, params, self.model.gradients, self._now, *self._losses[:2])
         if isinstance(updates, Tensors):
             params.flat.add_(updates.flat)
         else:
             for param, update, trainable in zip(params, updates, params.trainable, strict=True):
                 if trainable:
                     param.add_(update)
-        return squared
 
     def _as_tensors(self, proposal: Sequence[Tensor]) -> Tensors:
         if isinstance(proposal, Tensors):

@@ -1,0 +1,68 @@
+"""`explorer bench`: who takes turns, and what is written down.  The figures themselves are nobody's test."""
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import explorer as ex
+from explorer.cli import app
+from explorer.cli.timing import BLOCK, Row, in_turns
+from explorer.training import Fleet
+
+CPU = torch.device("cpu")
+
+
+def test_contenders_take_turns_and_a_unit_is_a_part_of_a_call(monkeypatch):
+    turns, now = [], [0.0]
+    monkeypatch.setattr("explorer.cli.timing.time.perf_counter", lambda: now[0])
+
+    def contender(name, seconds):
+        def call():
+            turns.append(name)
+            now[0] += seconds
+
+        return call
+
+    rows = [Row(4, "a", 2, contender("a", BLOCK), units=10), Row(4, "b", 1, contender("b", 0.3 * BLOCK))]
+    in_turns(rows, CPU, rounds=2)
+    assert turns == ["a", "b", "b", "b", "b"] * 2
+    assert rows[0].a_run * 1e-3 == pytest.approx(BLOCK / 10 / 2)
+    assert rows[1].a_run * 1e-3 == pytest.approx(0.3 * BLOCK)
+
+
+def test_rows_of_epochs(tmp_path):
+    file = tmp_path / "rows.json"
+    told = CliRunner().invoke(
+        app, ["bench", "--device", "cpu", "--layers", "2", "--runs", "1,2", "--rounds", "1", "--json", str(file)]
+    )
+    assert told.exit_code == 0, told.output
+    found = json.loads(file.read_text())
+    assert [(row["name"], row["runs"]) for row in found["rows"]] == [
+        ("plain PyTorch", 1), ("fleet R = 1", 1), ("fleet R = 2", 2),
+    ]  # fmt: skip
+    assert all(0 < row["a_run"] < 10_000 for row in found["rows"])
+
+
+def test_rows_of_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr(ex.optimizers, "names", lambda: ["adam", "muon", "shampoo"])
+    file = tmp_path / "rows.json"
+    arguments = ["--device", "cpu", "--layers", "2", "--runs", "1", "--rounds", "1", "--json", str(file)]
+    told = CliRunner().invoke(app, ["bench", "--optimizers", *arguments])
+    assert told.exit_code == 0, told.output
+    costs = {row["name"]: row["a_run"] for row in json.loads(file.read_text())["rows"]}
+    assert list(costs) == ["adam", "muon", "shampoo"]
+    for name in costs:
+        assert f"{costs[name] / costs['adam']:.2f}" in told.output
+
+
+def test_an_update_is_what_an_epoch_s_batches_do():
+    challenge = ex.Challenge.preset("tig", num_hidden_layers=2, width=8, train_size=32, batch_size=32)
+    whole, parts = (Fleet(challenge, ex.optimizers.create("muon"), [0, 1], "cpu") for _ in range(2))
+    whole.advance()
+    order = parts._shuffle(parts._now)[:, :, None]
+    x, y = (side.gather(1, order.expand_as(side)) for side in (parts._train_inputs, parts._train_targets))
+    parts.model.train_batch(parts.params, x, y, statistics=parts.params)
+    parts.update()
+    torch.testing.assert_close(parts.params.buffer, whole.params.buffer, rtol=0, atol=0)
