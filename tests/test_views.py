@@ -4,9 +4,10 @@ import holoviews as hv
 import numpy as np
 import pandas as pd
 import pytest
+from bokeh.models.glyph import Glyph
 
 from explorer.records import FunctionSample, History, Instances, Phase, Run, Snapshot, Status
-from explorer.views import floors, function, losses
+from explorer.views import floors, frontier, function, inside, landscape, losses, race, style, sweep
 from explorer.views.style import LINE_LOOKS, LOSS_LOOKS, number
 
 hv.extension("bokeh", logo=False)
@@ -183,6 +184,49 @@ def test_floors_view_shows_the_runs_and_their_correlation():
 )
 def test_numbers_have_three_digits(value, text):
     assert number(value) == text
+
+
+def sizes(figure):
+    """Every font size and every fixed width and size of a glyph in a figure, in the order of the models."""
+    found = {}
+    for model in sorted(figure.references(), key=lambda model: model.id):
+        for name in sorted(model.properties()):
+            if name.endswith("font_size"):
+                found[model.id, name] = float(getattr(model, name).removesuffix("px"))
+            elif isinstance(model, Glyph) and name in ("line_width", "size"):
+                value = getattr(model, name)
+                found |= {(model.id, name): value} if isinstance(value, int | float) else {}
+    return found
+
+
+VIEWS = {
+    "losses": lambda: losses.losses(None, [], 1000),
+    "race": race.race,
+    "sweep": lambda: sweep.curves(True),
+    "heat": sweep.heat,
+    "function": lambda: function.function(None, 0),
+    "inside": lambda: inside.inside([], "cosine", 10),
+    "landscape": lambda: landscape.landscape(None),
+    "rates": frontier.rates,
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_can_be_drawn_larger_and_as_it_was(view):
+    figure = hv.render(VIEWS[view]())
+    figure.height = 400
+    before = sizes(figure)
+    for _ in range(2):  # the second time changes nothing
+        style.resize(figure, style.Scale(text=1.5, line=2, height=1.25))
+        larger = sizes(figure)
+        assert larger == {
+            key: pytest.approx(size * (1.5 if key[1].endswith("font_size") else 2), abs=0.01)
+            for key, size in before.items()
+        }
+        assert figure.height == 500
+    style.resize(figure, style.DESK)
+    assert sizes(figure) == pytest.approx(before, abs=0.01)
+    assert figure.height == 400
 
 
 def sample(outputs=2, points=31):

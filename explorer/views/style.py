@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+import re
+from typing import Any, NamedTuple
+
+from bokeh.models.glyph import Glyph
 
 
 class Look(NamedTuple):
@@ -26,6 +29,48 @@ LINE_LOOKS = {
     "kernel floor": Look("#8a8f98", "dashed", 1.8),
     "noise": Look("#8a8f98", "dotted", 1.8),
 }
+
+
+class Scale(NamedTuple):
+    """How many times larger than on a desk texts and lines are drawn (markers are as large as lines are wide), and how
+    many times higher the figures are, so that larger texts have room."""
+
+    text: float = 1.0
+    line: float = 1.0
+    height: float = 1.0
+
+
+DESK = Scale()
+HALL = Scale(text=1.6, line=1.8, height=1.25)
+"""For the back row of a lecture hall."""
+_SCALED = "scaled"
+
+
+def resize(figure: Any, scale: Scale) -> None:
+    """Draw a Bokeh figure, whichever view it is of, at this scale; the figure itself tells at which it is drawn now."""
+    now = Scale(*next((tag[1:] for tag in figure.tags if tag[0] == _SCALED), DESK))
+    if now == scale:
+        return
+    text, line, height = (new / old for new, old in zip(scale, now, strict=True))
+    figure.tags = [*(tag for tag in figure.tags if tag[0] != _SCALED), [_SCALED, *scale]]
+    for model in figure.references():
+        fonts = [name for name in model.properties() if name.endswith("font_size")]
+        changed = {name: _times(getattr(model, name), text) for name in fonts}
+        if isinstance(model, Glyph):
+            for name in {"line_width", "size"}.intersection(model.properties()):
+                if isinstance(getattr(model, name), int | float):  # else a column of the data source says it
+                    changed[name] = getattr(model, name) * line
+        model.update(**changed)
+    for border in ("min_border_right", "min_border_left"):
+        setattr(figure, border, round((getattr(figure, border) or 0) * text))
+    if figure.height:
+        figure.height = round(figure.height * height)
+
+
+def _times(size: Any, factor: float) -> Any:
+    """A font size such as `12px`, this many times as large."""
+    value, unit = re.fullmatch(r"([\d.]+)(\D+)", size).groups()  # pyright: ignore[reportOptionalMemberAccess]
+    return f"{round(float(value) * factor, 2):g}{unit}"
 
 
 def number(value: float | None) -> str:
