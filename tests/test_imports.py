@@ -30,7 +30,7 @@ ROOMS = {
 FREE = {"app", "cli"}
 """Rooms that may import everything."""
 STARTS_THREADS = {"_thread", "concurrent", "multiprocessing", "threading"}
-THREAD_OWNERS = {"training/worker.py", "records/store/recorder.py", "base/side_by_side.py"}
+THREAD_OWNERS = {"training/worker.py", "records/store/recorder.py", "tournament/host.py", "base/side_by_side.py"}
 """A worker's thread lives with its session, the recorder's with the process; the last one's end with its function."""
 
 

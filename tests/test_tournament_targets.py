@@ -15,7 +15,7 @@ RULE = rule.Rule(instances=3, trials=2, reruns=4, max_epochs=5)
 
 def outcome(unit, best):
     trials = [
-        Trial(point, np.inf, np.inf, np.inf, np.nan, 5, tuple(losses))
+        Trial(point, np.inf, np.inf, np.inf, np.nan, 5, 1.0, tuple(losses))
         for point, losses in zip(unit.points, best, strict=True)
     ]
     return Outcome(tuple(trials), [], [], 1.0, "nowhere")
@@ -30,21 +30,23 @@ def test_the_best_classic_is_run_again_and_the_median_counts():
         "adamw": [[2, 800, 2], [2, 500, 2]],
         "nadamw": [[2, 200, 1.2], [5, 500, 5]],
     }
-    again = {1001: [1.0, 310, 1.0], 1002: [1.4, 290, 1.1], 1003: [1.2, 300, np.inf], 1004: [1.3, 330, 0.9]}
+    again = [[1.0, 310, 1.0], [1.4, 290, 1.1], [1.2, 300, np.inf], [1.3, 330, 0.9]]
     asked = []
 
     def play(units):
         asked.append(list(units))
         for unit in reversed(units):  # as a cluster might
-            yield unit, outcome(unit, first[unit.submission] if unit.study == 1000 else [again[unit.study]])
+            yield unit, outcome(unit, first[unit.submission] if unit.study == 1000 else [np.ravel(again)])
 
     made = rule.make(WORKLOAD, RULE, play)
     tried, reruns = asked
     assert [unit.submission for unit in tried] == ["nesterov", "heavy_ball", "adamw", "nadamw"]
     assert all(len(unit.points) == 2 and unit.targets == () and unit.max_epochs == 5 for unit in tried)
-    assert [unit.submission for unit in reruns] == ["heavy_ball"] * 4
-    assert all(unit.points == (tried[1].points[1],) for unit in reruns)
-    assert len({unit.seeds for unit in [*tried, *reruns]}) == 5  # trials share their starts, re-runs have their own
+    assert [unit.submission for unit in reruns] == ["heavy_ball"]
+    assert reruns[0].points == (tried[1].points[1],)
+    # Trials share their starts, re-runs have their own: run by run, all instances of each.
+    assert {unit.seeds for unit in tried} == {tuple(1000 * 2**32 + instance for instance in (1, 2, 3))}
+    assert reruns[0].seeds == tuple(rerun * 2**32 + instance for rerun in range(1001, 1005) for instance in (1, 2, 3))
     assert made["optimizer"] == "heavy_ball"
     assert made["hyperparameters"] == tried[1].points[1]
     assert made["targets"] == pytest.approx([1.25, 305, 1.05])
@@ -55,8 +57,8 @@ def test_the_best_classic_is_run_again_and_the_median_counts():
 def test_fewer_instances_are_the_first_ones():
     def play(units):
         for unit in units:
-            assert [seed % 2**32 for seed in unit.seeds] == [1]
-            yield unit, outcome(unit, [[1.0]] * len(unit.points))
+            assert {seed % 2**32 for seed in unit.seeds} == {1}
+            yield unit, outcome(unit, [[1.0] * len(unit.seeds)] * len(unit.points))
 
     made = rule.make(WORKLOAD, replace(RULE, instances=1), play)
     assert (made["instances"], made["targets"]) == ([1], [1.0])

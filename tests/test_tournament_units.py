@@ -2,6 +2,7 @@
 
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -205,17 +206,17 @@ def test_an_outcome_is_kept_once(outcome, tmp_path):
     assert not other.add(unit(), replace(outcome, message="another"))
     assert store.get([unit()])[unit().key].message == ""
     with sqlite3.connect(tmp_path / "race.sqlite") as link:
-        assert link.execute("select count(*) from units").fetchone() == (1,)
+        assert link.execute("select count(*) from tournament_units").fetchone() == (1,)
 
 
 @pytest.mark.parametrize("content", [b"not a database at all, but long enough to look at" * 40, None])
 def test_a_file_that_is_no_store_is_a_sentence(tmp_path, content):
     file = tmp_path / "race.sqlite"
     if content is None:
-        file = tmp_path / "nowhere" / "race.sqlite"
+        file = Path("/dev/null/race.sqlite")
     else:
         file.write_bytes(content)
-    with pytest.raises(ValueError, match=r"store = .*race\.sqlite' cannot be used"):
+    with pytest.raises(ValueError, match=r"The store at .*race\.sqlite"):
         Store(file)
 
 

@@ -14,7 +14,20 @@ import typer
 from rich.console import Console
 
 from explorer.cli.failure import sentences
-from explorer.tournament import MEASURES, Outcome, Player, Store, Tournament, Unit, here, intervals, kept, load, timed
+from explorer.tournament import (
+    MEASURES,
+    Outcome,
+    Player,
+    Store,
+    Tournament,
+    Unit,
+    described,
+    here,
+    intervals,
+    kept,
+    load,
+    timed,
+)
 from explorer.tournament import targets as rule
 from explorer.tournament.workloads import INSTANCES, named
 from explorer.training import devices
@@ -31,7 +44,7 @@ Workers = Annotated[
 def command(
     spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A TOML file: entrants, workloads, rulesets, budget.")],
     store: Annotated[
-        Path | None, typer.Option(help="Where outcomes are kept; by default beside SPEC, with .sqlite.")
+        Path | None, typer.Option(help="A file to keep outcomes in; by default the run store, which the app shows too.")
     ] = None,
     device: Device = "auto",
     scheduler: Scheduler = "",
@@ -46,13 +59,13 @@ def command(
         held = load(spec)
         _check(json_file)
         player = _player(device, scheduler, workers)
-        tournament = Tournament(held, Store(store or spec.with_suffix(".sqlite")))
+        tournament = Tournament(held, Store(store))
         console = Console(stderr=json_file == "-", highlight=False)
         total, pending = len(tournament.units), len(tournament.pending)
         console.print(f"{held.name}: {total} fleets, {total - pending} of them done before.", markup=False)
         if dry and pending:
-            minutes = tournament.estimate(device) / 60
-            console.print(f"At most {minutes:.1f} min on one {_where(device)}, if every run needs all its epochs.")
+            minutes = tournament.at_most(device) / 60
+            console.print(f"At most {minutes:.1f} min on one {described(device)}, if every run needs all its epochs.")
         elif not dry:
             try:
                 for unit, outcome in tournament.play(player):
@@ -90,18 +103,20 @@ def targets(
         player = kept(_player(device, scheduler, workers), Store(store))
         for workload in [named(name) for name in workloads]:
             began = time.monotonic()
-            entry = rule.make(workload, constants, player) | {"device": _where(device)}
+            entry = rule.make(workload, constants, player) | {"device": described(device)}
             rule.store(workload.name, entry, output)
             typer.echo(f"{workload.name}: {json.dumps(entry)} ({time.monotonic() - began:.0f} s)")
 
 
 def summary(tournament: Tournament) -> dict[str, Any]:
     """The table and, in each measure, the scores, fit for JSON: infinite and missing numbers are null."""
-    table = tournament.table()
+    part = tournament.comparable()
     measures = {}
     for measure in MEASURES:
         scored = tournament.scores(measure)
-        ends = intervals(timed(table, measure))
+        if scored is None:
+            continue
+        ends = intervals(timed(part, measure))
         columns = {"benchmark": scored.benchmark, "exact": scored.exact, "speedup": scored.speedups}
         rows = pd.concat([pd.DataFrame(columns), ends], axis=1).reset_index().to_dict("records")
         times = scored.times.reset_index().to_dict("records")
@@ -110,7 +125,7 @@ def summary(tournament: Tournament) -> dict[str, Any]:
         "name": tournament.spec.name,
         "baseline": tournament.spec.baseline,
         "finished": not tournament.pending,
-        "table": [_plain(row) for row in table.to_dict("records")],
+        "table": [_plain(row) for row in tournament.table().to_dict("records")],
         **measures,
     }
 
@@ -118,10 +133,6 @@ def summary(tournament: Tournament) -> dict[str, Any]:
 def _plain(row: dict[Any, Any]) -> dict[str, Any]:
     plain = {str(key): value.item() if isinstance(value, np.generic) else value for key, value in row.items()}
     return {key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in plain.items()}
-
-
-def _where(device: str) -> str:
-    return devices.describe(devices.resolve(device))
 
 
 def _player(device: str, scheduler: str, workers: str) -> Player:
@@ -157,14 +168,17 @@ def _tell(console: Console, tournament: Tournament, unit: Unit, outcome: Outcome
 
 def _show(console: Console, tournament: Tournament) -> None:
     """The benchmark score in each measure, then the times behind it."""
-    scored = {measure: tournament.scores(measure) for measure in MEASURES}
-    columns = {f"by {measure}": one.benchmark for measure, one in scored.items()}
-    if tournament.spec.baseline:
-        columns["speed-up"] = scored["seconds"].speedups
-    table = pd.DataFrame(columns).sort_values(["ruleset", "by seconds"], ascending=[True, False])
-    console.print(table.to_string(float_format="%.4f"), markup=False, soft_wrap=True)
-    console.print("\nEpochs to the target (median over studies of the best trial):", markup=False)
-    console.print(scored["epochs"].times.to_string(float_format="%.1f"), markup=False, soft_wrap=True)
+    scored = {measure: one for measure in MEASURES if (one := tournament.scores(measure)) is not None}
+    if scored:
+        columns = {f"by {measure}": one.benchmark for measure, one in scored.items()}
+        if tournament.spec.baseline:
+            columns["speed-up"] = scored["seconds"].speedups
+        table = pd.DataFrame(columns).sort_values(["ruleset", "by seconds"], ascending=[True, False])
+        console.print(table.to_string(float_format="%.4f"), markup=False, soft_wrap=True)
+        console.print("\nEpochs to the target (median over studies of the best trial):", markup=False)
+        console.print(scored["epochs"].times.to_string(float_format="%.1f"), markup=False, soft_wrap=True)
+    if tournament.pending:
+        console.print("Not finished: scores are of what all submissions have done, if anything.", markup=False)
     table = tournament.table()
     if table.device.nunique() > 1:
         console.print("Seconds are of different devices: compare epochs.", markup=False)

@@ -4,17 +4,20 @@ A `Spec` names entrants, workloads, rulesets and budget; its `Unit`s, one fleet 
 or a Dask cluster's in `cluster`); their `Outcome`s go to a `Store` and are scored.
 """
 
-from explorer.tournament.runner import MEASURES, Player, Tournament, here, kept, timed
+from explorer.tournament.outcomes import MEASURES, comparable, timed
+from explorer.tournament.plan import Spec, Submission
+from explorer.tournament.runner import Player, Tournament, here, kept
 from explorer.tournament.scoring import Scores, intervals, scores
-from explorer.tournament.spec import Spec, Submission, load, parse
-from explorer.tournament.store import Store
-from explorer.tournament.training import train
+from explorer.tournament.spec import load, parse
+from explorer.tournament.store import Held, Store
+from explorer.tournament.training import described, train
 from explorer.tournament.units import Entry, Outcome, Trial, Unit
 from explorer.tournament.workloads import Workload, named, names
 
 __all__ = [
     "MEASURES",
     "Entry",
+    "Held",
     "Outcome",
     "Player",
     "Scores",
@@ -25,6 +28,8 @@ __all__ = [
     "Trial",
     "Unit",
     "Workload",
+    "comparable",
+    "described",
     "here",
     "intervals",
     "kept",

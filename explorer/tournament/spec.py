@@ -23,71 +23,23 @@ space = { lr = [1e-4, 1e-1] }              # what external tuning draws from
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from explorer.challenge import Challenge
 from explorer.optimizers import Optimizer
 from explorer.tournament import plain, targets
-from explorer.tournament.rulesets import RULESETS, Ruleset, Space
+from explorer.tournament.plan import Spec, Submission
+from explorer.tournament.rulesets import RULESETS
 from explorer.tournament.times import KINDS
-from explorer.tournament.units import Entry, Unit
+from explorer.tournament.units import Entry
 from explorer.tournament.workloads import RERUN, Workload, heat, named
 from explorer.training import devices
 
 KEYS = {"name", "submissions", "workloads", "baseline", "instances", "max_epochs", "precision", "rulesets", *RULESETS}
 OF_SUBMISSION = {"name", "optimizer", "plugin", "modify", "set", "space"}
 OF_WORKLOAD = {"name", "kind", "settings", "instances", "targets"}
-
-
-@dataclass(frozen=True)
-class Submission:
-    """An entrant.  space: what external tuning draws from, empty for the ruleset's own."""
-
-    name: str
-    entry: Entry
-    space: Space
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A tournament, valid.  max_epochs: of a run under external tuning.  baseline: the submission that speed-ups
-    refer to; empty for none."""
-
-    name: str
-    submissions: tuple[Submission, ...]
-    workloads: tuple[Workload, ...]
-    rulesets: tuple[Ruleset, ...]
-    baseline: str
-    max_epochs: int
-    precision: str
-
-    def units(self) -> list[Unit]:
-        """All there is to do, study by study, so that a tournament that is cut short is not lopsided."""
-        return list(self._units())
-
-    def _units(self) -> Iterator[Unit]:
-        made = {submission.name: submission.entry.create() for submission in self.submissions}
-        for study in range(max(ruleset.studies for ruleset in self.rulesets)):
-            for ruleset in (ruleset for ruleset in self.rulesets if study < ruleset.studies):
-                for workload in self.workloads:
-                    for submission in self.submissions:
-                        yield Unit(
-                            ruleset=ruleset.key,
-                            submission=submission.name,
-                            study=study,
-                            workload=workload.name,
-                            kind=workload.kind,
-                            entry=submission.entry,
-                            points=ruleset.points(type(made[submission.name]), submission.space, study),
-                            settings=workload.settings,
-                            seeds=workload.seeds(study),
-                            targets=workload.targets,
-                            max_epochs=ruleset.epochs(self.max_epochs),
-                            precision=self.precision,
-                        )
 
 
 def load(file: str | Path) -> Spec:

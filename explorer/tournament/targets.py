@@ -14,7 +14,7 @@ A workload is reached when the median instance is.  `targets.json` keeps the tar
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,8 @@ def make(workload: Workload, rule: Rule, play: Play) -> dict[str, Any]:
     least = np.min([best for *_, best in tried], axis=0)
     scores = [float(np.median(best / least)) for *_, best in tried]
     name, point, _ = tried[int(np.argmin(scores))]
-    runs = [trial.best for _, outcome in play(reruns(workload, rule, name, point)) for trial in outcome.trials]
+    (again,) = (trial for _, outcome in play([reruns(workload, rule, name, point)]) for trial in outcome.trials)
+    runs = np.array(again.best).reshape(rule.reruns, -1)
     by_classic = {
         classic: min(score for score, (tried_name, *_) in zip(scores, tried, strict=True) if tried_name == classic)
         for classic in CLASSICS
@@ -98,7 +99,7 @@ def make(workload: Workload, rule: Rule, play: Play) -> dict[str, Any]:
     return {
         "settings": dict(workload.settings),
         "instances": list(workload.instances),
-        "targets": [float(f"{target:.6g}") for target in np.median(np.array(runs), axis=0)],
+        "targets": [float(f"{target:.6g}") for target in np.median(runs, axis=0)],
         "optimizer": name,
         "hyperparameters": point,
         "best_over_least": {classic: round(score, 4) for classic, score in by_classic.items()},
@@ -110,26 +111,27 @@ def make(workload: Workload, rule: Rule, play: Play) -> dict[str, Any]:
 def trials(workload: Workload, rule: Rule) -> list[Unit]:
     """One fleet a classic: its trials on every instance."""
     ruleset = External(trials=rule.trials)
-    return [_unit(workload, rule, name, ruleset.points(optimizers.get(name), {}, 0), FIRST_RERUN) for name in CLASSICS]
+    spaces = {name: ruleset.points(optimizers.get(name), {}, 0) for name in CLASSICS}
+    return [_unit(workload, rule, name, points, [FIRST_RERUN]) for name, points in spaces.items()]
 
 
-def reruns(workload: Workload, rule: Rule, name: str, point: Point) -> list[Unit]:
-    """One fleet a re-run of the best trial, on every instance."""
+def reruns(workload: Workload, rule: Rule, name: str, point: Point) -> Unit:
+    """All re-runs of the best trial on every instance, as one fleet: `[reruns × instances]` seeds."""
     first = FIRST_RERUN + 1
-    return [_unit(workload, rule, name, (point,), rerun) for rerun in range(first, first + rule.reruns)]
+    return _unit(workload, rule, name, (point,), range(first, first + rule.reruns))
 
 
-def _unit(workload: Workload, rule: Rule, name: str, points: tuple[Point, ...], rerun: int) -> Unit:
+def _unit(workload: Workload, rule: Rule, name: str, points: tuple[Point, ...], which: Sequence[int]) -> Unit:
     return Unit(
         ruleset="targets",
         submission=name,
-        study=rerun,
+        study=which[0],
         workload=workload.name,
         kind=workload.kind,
         entry=Entry(name),
         points=points,
         settings=workload.settings,
-        seeds=workload.seeds(rerun),
+        seeds=tuple(seed for rerun in which for seed in workload.seeds(rerun)),
         targets=(),
         max_epochs=rule.max_epochs,
         precision=rule.precision,

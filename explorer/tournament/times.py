@@ -62,12 +62,12 @@ def _times(cells: dict[tuple[str, str], dict[Any, float]], kinds: dict[str, str]
         best[submissions.index(submission), workloads.index(workload), : len(studies)] = list(studies.values())
     names = [name for name in workloads if kinds[name] == "base"]
     bases = {
-        place: workloads.index(_base(name, names)) for place, name in enumerate(workloads) if kinds[name] != "base"
+        place: workloads.index(base_of(name, names)) for place, name in enumerate(workloads) if kinds[name] != "base"
     }
     return Times(submissions, workloads, bases, best)
 
 
-def _base(variant: str, names: Iterable[str]) -> str:
+def base_of(variant: str, names: Iterable[str]) -> str:
     """Whose variant it is: the longest name that it begins with."""
     matching = [name for name in names if variant.startswith(name)]
     if not matching:

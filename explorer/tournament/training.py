@@ -25,8 +25,16 @@ LEAST_TRAINING = 0.1
 make that look longer than the whole epoch."""
 
 
-def train(unit: Unit, device: str = "auto", interrupted: Callable[[], bool] = lambda: False) -> Outcome | None:
+def train(
+    unit: Unit,
+    device: str = "auto",
+    interrupted: Callable[[], bool] = lambda: False,
+    before_epoch: Callable[[int], object] = lambda epoch: None,
+) -> Outcome | None:
     """Train `unit` on `device` until all its trials are decided; None if `interrupted()` became true before.
+
+    interrupted: asked between two batches.  before_epoch: told of each epoch, from 1; what it takes is nobody's time, so
+    it may wait as long as a pause lasts.
 
     A trial is decided when the median of its instances reached its target, or no run of it goes on.  On a CPU one
     thread computes, wherever that is: sums taken in another order would end in other epochs.
@@ -47,9 +55,9 @@ def train(unit: Unit, device: str = "auto", interrupted: Callable[[], bool] = la
         while True:
             try:
                 for _ in range(_until_the_next_look(fleet)):
-                    if interrupted():
+                    before_epoch(fleet.epoch + 1)
+                    if not fleet.advance(interrupted):
                         return None
-                    fleet.advance()
             except Exception as error:
                 message = sentence(error)
                 fleet.stop(Status.FAILED)
@@ -80,6 +88,12 @@ def evaluation_seconds(fleet: Fleet) -> float:
                 torch.cuda.synchronize(fleet.device)
             taken.append(time.perf_counter() - began)
     return statistics.median(taken[1:])  # the first one warms up
+
+
+def described(device: str = "auto") -> str:
+    """The device in words, as outcomes have it; `ValueError` where it is not there."""
+    with one_thread():
+        return devices.describe(devices.resolve(device))
 
 
 def _cleared(device: str) -> torch.device:
@@ -149,6 +163,7 @@ def _outcome(unit: Unit, history: History, evaluation: float, device: str, messa
                 float(np.median(epochs * batches)),
                 nearest,
                 int(trained[trial]),
+                float(clock[trained[trial] - 1]) if trained[trial] else 0.0,
                 tuple(best[trial].tolist()),
             )
         )

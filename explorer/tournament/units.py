@@ -83,7 +83,8 @@ class Trial:
 
     seconds: of the device, for the whole fleet, evaluation taken off.  epochs, evaluations: passes over the training
     samples, and gradients, both of one run.  nearest: median over instances of the best validation loss over the
-    target; at most 1 where the target was reached.  trained: epochs until the trial was decided or its last run ended.
+    target; at most 1 where the target was reached.  trained, spent: epochs, and seconds, until the fleet was decided
+    or the trial's last run ended; the time of a miss is longer.
     """
 
     point: Point
@@ -92,6 +93,7 @@ class Trial:
     evaluations: float
     nearest: float
     trained: int
+    spent: float
     best: tuple[float, ...]
     """The best validation loss on each instance, infinite where there is none."""
 

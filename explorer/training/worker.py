@@ -154,7 +154,7 @@ class Worker:
         self._send(pass_on, ends)
 
     def _work(self) -> None:
-        _yield_to_others()
+        yield_to_others()
         while self._open:
             try:
                 self._obey(self._patience())
@@ -237,7 +237,7 @@ class Worker:
             self._records.put(Fault(held.generation, sentence(error), traceback.format_exc()))
 
 
-def _yield_to_others() -> None:
+def yield_to_others() -> None:
     """Let whoever waits for an answer go first: lower this thread's priority, where threads have their own (Linux)."""
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
