@@ -18,7 +18,7 @@ from explorer.challenge import Challenge
 from explorer.records import Phase
 from explorer.views import race as view
 from explorer.views.race import Lane
-from explorer.views.style import number
+from explorer.views.style import LINE_LOOKS, number
 
 SCORE_EVERY = 1.0
 """Seconds between two leaderboards while training: numbers that change faster cannot be read."""
@@ -90,6 +90,17 @@ def leaderboard(lanes: Sequence[Lane]) -> str:
     return html.table(heads, rows)
 
 
+def legend(lanes: Sequence[Lane]) -> str:
+    """Above the plot, where it covers no curve: a sample of each lane's line, and the threshold with its value."""
+    if not lanes:
+        return ""
+    looks = {lane.name: look for lane, look in zip(lanes, view.LOOKS, strict=False)}
+    curves = [f"<span>{html.sample(*look)}{escape(name)}</span>" for name, look in looks.items()]
+    limit = f"<span>{html.sample(*LINE_LOOKS['threshold'])}threshold ε*² <b>{number(threshold(lanes))}</b></span>"
+    note = "<span>medians and quartiles over the seeds</span>" if len(lanes[0].history.runs) > 1 else ""
+    return f'<div class="chips">{"".join(curves)}{limit}{note}</div>'
+
+
 def threshold(lanes: Sequence[Lane]) -> float | None:
     """The median threshold of the lanes' instances."""
     return float(np.median(lanes[0].outcomes.threshold)) if lanes else None
@@ -107,9 +118,10 @@ class RacePanel:
         self._clock = pmui.Select(label="Over", value="epochs", options=["epochs", "seconds"], width=150, size="small")
         for widget in (self._loss, self._clock):
             widget.param.watch(lambda event: changed(), "value")
-        self._board = html.pane()
+        self._legend, self._board = html.pane(), html.pane()
         self._scored = -SCORE_EVERY
         self.panel = pmui.Column(
+            self._legend,
             pmui.FlexBox(self._loss, self._clock, sizing_mode="stretch_width"),
             self._figure.panel,
             self._board,
@@ -122,6 +134,7 @@ class RacePanel:
         lanes = session.compared
         self._figure.loss, self._figure.seconds = self._loss.value, self._clock.value == "seconds"
         self._figure.refresh(lanes, threshold(lanes))
+        self._legend.object = legend(lanes)
         if session.phase is not Phase.RUNNING or time.monotonic() - self._scored >= SCORE_EVERY:
             self._board.object = leaderboard(lanes)
             self._scored = time.monotonic()

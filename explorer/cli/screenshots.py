@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,22 +18,40 @@ PHONE = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/130 Mobile Sa
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture: the address's query, the window, the theme, and the epochs to wait for."""
+    """One picture, or two: `light` and `dark`.
+
+    query: of the address.  epochs: to wait for.  start: the button that starts the training.  then: a button that is
+    pressed after that, and the text that it brings.
+    """
 
     name: str
     query: str
     width: int = 1440
     height: int = 900
-    dark: bool = False
     epochs: int = 60
+    both: bool = False
+    start: str = "Start"
+    then: tuple[str, str] | None = None
 
 
+THREE = "&lane2=optimizer%3Dmuon&lane3=optimizer%3Dsgd"
 SHOTS = (
-    Shot("app", "?seeds=4"),
-    Shot("app-dark", "?seeds=4", dark=True),
+    Shot("app", "?seeds=4", both=True),
     Shot("app-one-run", "?optimizer=adam&lr=0.001", 1920, 1080, epochs=100),
     Shot("app-brief", "?preset=brief&seeds=4", epochs=51),
-    Shot("app-phone", "?seeds=1", 390, 1300, epochs=60),
+    Shot("app-phone", "?seeds=1", 390, 1300),
+    Shot("race", "?view=Race&seeds=4" + THREE, both=True),
+    Shot("sweep", "?view=Sweep&seeds=4&lr=1e-5,1e-4,3e-4,1e-3,3e-3,1e-2,1e-1", height=1000, epochs=30, both=True),
+    Shot("function", "?view=Function&seeds=1", both=True),
+    Shot("inside", "?view=Inside&seeds=1", height=1300, epochs=150, both=True),
+    Shot(
+        "landscape",
+        "?view=Landscape&seeds=1" + THREE,
+        height=1000,
+        then=("Compute surface", "on the surface"),
+        both=True,
+    ),
+    Shot("frontier", "?view=Frontier&seeds=8" + THREE, height=1000, start="Train the frontier", epochs=40, both=True),
 )
 
 
@@ -51,27 +70,34 @@ def command(
         try:
             for shot in SHOTS:
                 if only in (None, shot.name):
-                    _take(browser, f"http://localhost:{port}/{shot.query}", shot, folder / f"{shot.name}.png")
-                    typer.echo(f"{shot.name}.png")
+                    for file in _take(browser, f"http://localhost:{port}/{shot.query}", shot, folder):
+                        typer.echo(file.name)
         finally:
             server.stop()
 
 
-def _take(browser: Any, address: str, shot: Shot, file: Path) -> None:
+def _take(browser: Any, address: str, shot: Shot, folder: Path) -> Iterator[Path]:
     agent = {"user_agent": PHONE} if shot.width < 600 else {}
     page = browser.new_page(viewport={"width": shot.width, "height": shot.height}, **agent)
     page.goto(address)
-    start = page.get_by_role("button", name="Start", exact=True)
-    start.wait_for(timeout=120_000)
-    if shot.dark:
-        page.get_by_role("button", name="Toggle theme").click()
-    start.click()
+    page.get_by_role("button", name="Start", exact=True).wait_for(timeout=120_000)
+    page.get_by_role("button", name=shot.start, exact=True).click()
     epoch = page.locator("dt:text-is('Epoch') + dd")
     ended = page.get_by_role("status").filter(has_text="Finished")
     deadline = time.monotonic() + 300
     while int(epoch.text_content()) < shot.epochs and not ended.count() and time.monotonic() < deadline:
         time.sleep(0.2)
-    page.mouse.move(0, 0)
-    time.sleep(1)
-    page.screenshot(path=file)
+    if shot.then is not None:
+        button, brought = shot.then
+        page.get_by_role("button", name=button, exact=True).click()
+        page.get_by_text(brought).wait_for(timeout=120_000)
+        page.get_by_text("of the surface are computed").wait_for(state="hidden", timeout=120_000)
+    for ending in ("", "-dark") if shot.both else ("",):
+        if ending:
+            page.get_by_role("button", name="Toggle theme").click()
+        page.mouse.move(0, 0)
+        time.sleep(2 if ending else 1)
+        file = folder / f"{shot.name}{ending}.png"
+        page.screenshot(path=file)
+        yield file
     page.close()

@@ -11,7 +11,7 @@ import numpy as np
 from bokeh.models import CustomJSTickFormatter, FixedTicker, LinearAxis, LogAxis
 
 from explorer.records import History, Instances, Status
-from explorer.views.style import LINE_LOOKS, LOSS_LOOKS, number
+from explorer.views.style import LINE_LOOKS, LOG_TICKS, LOSS_LOOKS, number
 
 Hook = Callable[[Any, Any], None]
 Columns = dict[str, list[float]]
@@ -214,6 +214,7 @@ def losses(
         ylim=(shown.low, shown.high),
         logy=log,
         yformatter=plain_ticks(),
+        **({"yticks": LOG_TICKS} if log else {}),
         xlabel="epoch",
         ylabel="mean squared error",
         responsive=True,

@@ -12,7 +12,7 @@ import pandas as pd
 from explorer.records import History
 from explorer.views import losses
 from explorer.views.losses import Columns, Hook
-from explorer.views.style import LINE_LOOKS, LOSS_LOOKS, Look
+from explorer.views.style import LINE_LOOKS, LOG_TICKS, LOSS_LOOKS, Look
 
 LOOKS = (
     Look("#3b82d6", "solid", 2.5),
@@ -149,6 +149,7 @@ def race(hooks: Mapping[str, Hook] | None = None) -> hv.Overlay:
         logy=True,
         xlim=(0, 50),
         ylim=(0.02, 2),
+        yticks=LOG_TICKS,
         yformatter=losses.plain_ticks(),
         xlabel="epoch",
         ylabel="mean squared error",

@@ -31,6 +31,10 @@ LINE_LOOKS = {
 }
 
 
+LOG_TICKS = [float(f"{digit}e{power}") for power in range(-12, 13) for digit in (1, 2, 5)]
+"""Ticks of a logarithmic axis: Bokeh's own leave the lower half of two decades without a number."""
+
+
 class Scale(NamedTuple):
     """How many times larger than on a desk texts and lines are drawn (markers are as large as lines are wide), and how
     many times higher the figures are, so that larger texts have room."""

@@ -13,7 +13,7 @@ from bokeh.palettes import Cividis256
 from explorer.views.losses import TOOLS, Hook, band, plain_ticks
 from explorer.views.race import LOOKS, role
 from explorer.views.sensitivity import SCORES, Point, best
-from explorer.views.style import LINE_LOOKS, number
+from explorer.views.style import LINE_LOOKS, LOG_TICKS, number
 from explorer.views.sweep_axes import NAN, Frame, frame, span, spell
 
 Table = dict[str, list[Any]]
@@ -150,8 +150,7 @@ def curves(log: bool, hooks: Mapping[str, Hook] | None = None) -> hv.Overlay:
         marks: Any = hv.Scatter(tuple(columns.values()), "x", list(columns)[1:], label=name)
         options = {"tools": ["hover"], "hooks": [_mark, *_called(hooks, name)]}
         elements.append(marks.opts(**options, **common))
-    # Bokeh's own ticks leave the lower half of two decades without a number.
-    ticked = _fix_ticks(xaxis=[], yaxis=ROUND) if log else _fix_ticks(xaxis=[])
+    ticked = _fix_ticks(xaxis=[], yaxis=LOG_TICKS) if log else _fix_ticks(xaxis=[])
     return _figure(elements, hooks, ticked, logy=log, ylim=(0.01, 1), yformatter=plain_ticks(), show_grid=True)
 
 
@@ -173,8 +172,6 @@ def heat(hooks: Mapping[str, Hook] | None = None) -> hv.Overlay:
 
 PALETTES = {True: list(reversed(Cividis256)), False: list(Cividis256)}
 """Whether the score is a loss: what is good is bright."""
-ROUND = [float(f"{digit}e{power}") for power in range(-12, 13) for digit in (1, 2, 5)]
-"""Ticks of a logarithmic axis."""
 PICKABLE = "values"
 """Name of what can be tapped and hovered over in a figure."""
 
