@@ -7,7 +7,7 @@ import explorer as ex
 from explorer.app import address, figures, words
 from explorer.app.controls import Controls
 from explorer.app.session import Session
-from explorer.records import Fault, History, Instances, Phase, Run, Snapshot, Status
+from explorer.records import Fault, History, Instances, Phase, Place, Run, Snapshot, Status
 
 
 @pytest.fixture
@@ -270,3 +270,40 @@ def test_the_ending_counts_runs_by_how_they_ended():
     table = outcomes(ex.Challenge(), history, Instances(1, noise, noise, noise, noise))
     assert words.ending(table) == "1 diverged at epoch 1, 2 early-stopped at epochs 3 to 4"
     assert words.ending(table[:1]) == "diverged at epoch 1"
+
+
+@pytest.mark.parametrize(
+    ("number", "device", "said"),
+    [
+        (1, "cpu", "1st in line for the CPU"),
+        (2, "cpu", "2nd in line for the CPU"),
+        (3, "cuda", "3rd in line for the GPU"),
+        (12, "cpu", "12th in line for the CPU"),
+        (21, "cpu", "21st in line for the CPU"),
+    ],
+)
+def test_the_place_in_the_line_is_said_as_people_say_it(number, device, said):
+    assert words.place(Place(1, number, device)) == said
+
+
+def test_a_session_knows_its_place_until_its_turn_comes():
+    session = Session()
+    told = iter([[Place(5, 2, "cpu")], [Place(5, 0, "cpu")], [Place(5, 0, "cpu", given_up=True)]])
+    session._worker, session._generation, session.phase = Told(told), 5, Phase.PREPARING
+    session.drain()
+    assert session.place == Place(5, 2, "cpu")
+    assert session.phase is Phase.PREPARING
+    session.drain()
+    assert session.place is None
+    session.drain()
+    assert session.phase is Phase.STOPPED
+
+
+class Told:
+    """A worker's end that only tells."""
+
+    def __init__(self, records):
+        self._records = records
+
+    def drain(self):
+        return next(self._records)

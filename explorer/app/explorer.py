@@ -374,6 +374,8 @@ class Explorer(pn.viewable.Viewer):
     def _status(self, table) -> str:
         session = self.session
         said = f"<b>{words.PHASES[session.phase]}</b>"
+        if session.place is not None:
+            said += f", {words.place(session.place)}"
         if table is not None and len(table) > 1:
             said += f", {len(table)} runs (figures are medians)"
         if table is not None and session.phase in (Phase.FINISHED, Phase.STOPPED, Phase.FAILED):

@@ -11,7 +11,7 @@ import pandas as pd
 
 from explorer.challenge import Challenge, scoring
 from explorer.optimizers import Optimizer
-from explorer.records import Fault, FunctionSample, History, InsideSample, Instances, LandscapeSample, Phase, Snapshot
+from explorer.records import Fault, FunctionSample, History, InsideSample, Instances, LandscapeSample, Phase, Place, Snapshot
 from explorer.training.experiment import Started
 from explorer.training.inside import InsideLook
 from explorer.training.landscape import LandscapeLook
@@ -103,6 +103,8 @@ class Session:
         self.selected = 0
         self.phase = Phase.IDLE
         self.device = ""
+        self.place: Place | None = None
+        """Where others train, too, and this experiment waits for its turn."""
         self.hidden: set[int] = set()
         self.replayed: int | None = None
         self.landscape: LandscapeSample | None = None
@@ -276,6 +278,10 @@ class Session:
                     self.lanes[record.lane].keep(record)
                 case LandscapeSample():
                     self.landscape = record
+                case Place():
+                    self.place = record if record.place else None
+                    if record.given_up:
+                        self.phase = Phase.STOPPED
                 case Fault():
                     self._hear(record)
         return bool(fresh)
@@ -291,7 +297,7 @@ class Session:
     def _forget(self) -> None:
         self.plan = self.landscape = self.replayed = None
         self.lanes = []
-        self.phase, self._fault, self._rate = Phase.IDLE, "", []
+        self.phase, self.place, self._fault, self._rate = Phase.IDLE, None, "", []
 
     def _take(self, snapshot: Snapshot) -> None:
         lane = self.lanes[snapshot.lane]

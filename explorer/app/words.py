@@ -7,7 +7,7 @@ import pandas as pd
 
 from explorer.challenge import Challenge
 from explorer.optimizers import Optimizer
-from explorer.records import Instances, Phase
+from explorer.records import Instances, Phase, Place
 from explorer.views.style import number
 
 PHASES = {
@@ -27,6 +27,13 @@ STATUSES = {
     "diverged": "diverged",
     "failed": "failed",
 }
+
+
+def place(place: Place) -> str:
+    """Where one stands in the line for a device: '3rd in line for the GPU'."""
+    number = place.place
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending} in line for the {'GPU' if place.device == 'cuda' else 'CPU'}"
 
 
 def chances(challenge: Challenge, instances: Instances, threshold: np.ndarray) -> str:

@@ -3,7 +3,7 @@
 from explorer.records.history import History
 from explorer.records.inside import InsideSample
 from explorer.records.landscape import LandscapeSample
-from explorer.records.records import LOSSES, Fault, FunctionSample, Instances, Phase, Run, Snapshot, Status
+from explorer.records.records import LOSSES, Fault, FunctionSample, Instances, Phase, Place, Run, Snapshot, Status
 
 __all__ = [
     "LOSSES",
@@ -14,6 +14,7 @@ __all__ = [
     "Instances",
     "LandscapeSample",
     "Phase",
+    "Place",
     "Run",
     "Snapshot",
     "Status",

@@ -119,6 +119,19 @@ class FunctionSample:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where others train, too: the place in the line for `device`, from 1; 0 when it is this experiment's turn.
+
+    given_up: it was stopped before its turn came.
+    """
+
+    generation: int
+    place: int
+    device: str
+    given_up: bool = False
+
+
+@dataclass(frozen=True)
 class Fault:
     """What went wrong: a sentence for a person, and the traceback for the log.
 

@@ -15,13 +15,15 @@ from explorer.records import (
     Instances,
     LandscapeSample,
     Phase,
+    Place,
     Run,
     Snapshot,
     Status,
 )
+from explorer.training import devices
 from explorer.training.faults import sentence
 from explorer.training.film import Film
-from explorer.training.fleet import Fleet
+from explorer.training.fleet import Fleet, needed_a_run
 from explorer.training.inside import InsideLook, inside_sample
 from explorer.training.landscape import Landscape, LandscapeLook
 from explorer.training.plan import Plan
@@ -44,7 +46,7 @@ class Started:
     lanes: tuple[tuple[Run, ...], ...]
 
 
-Record = Started | Instances | Snapshot | FunctionSample | InsideSample | LandscapeSample | Fault
+Record = Started | Instances | Snapshot | FunctionSample | InsideSample | LandscapeSample | Place | Fault
 Look = FunctionLook | InsideLook
 
 
@@ -69,6 +71,17 @@ class Lane:
     since: float = 0.0
 
 
+def needed(plan: Plan) -> int:
+    """Bytes of the device's memory that the fleets of `plan` take at most, to first order."""
+    device = devices.resolve(plan.device)
+    return sum(
+        len(entry.optimizer.grid())
+        * len(plan.seeds)
+        * needed_a_run(entry.challenge, entry.optimizer, device, plan.precision)
+        for entry in plan.entries
+    )
+
+
 class Experiment:
     """The lanes of `plan`; every lane trains an epoch in turn, so that they can be compared at any moment.
 
@@ -79,7 +92,7 @@ class Experiment:
     def __init__(
         self, generation: int, plan: Plan, tell: Callable[[Record], None], paused: bool = False, run: int = 0
     ) -> None:
-        self.generation, self._tell = generation, tell
+        self.generation, self.plan, self._tell = generation, plan, tell
         self.phase = Phase.PAUSED if paused else Phase.RUNNING
         self._steps = 0
         self._run = run
@@ -99,6 +112,11 @@ class Experiment:
             lane.film.offer(lane.fleet)
             tell(lane.survey.instances)
         self.report()
+
+    @property
+    def trained(self) -> int:
+        """Epochs so far, of all lanes together."""
+        return sum(lane.fleet.epoch for lane in self.lanes)
 
     @property
     def trains(self) -> bool:

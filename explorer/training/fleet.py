@@ -57,8 +57,8 @@ class Fleet:
         self.seeds = check_seeds(seeds)
         self.runs = tuple(Run(seed, values) for values in optimizer.grid() for seed in self.seeds)
         self.device, self.dtype, self.precision = devices.resolve(device), devices.precision(precision), precision
-        network, make = _network(self.challenge, self.device, precision)
-        memory.check(memory.bytes_a_run(self.challenge, optimizer, network, self.dtype), len(self.runs), self.device)
+        _, make = _network(self.challenge, self.device, precision)
+        memory.check(needed_a_run(self.challenge, optimizer, self.device, precision), len(self.runs), self.device)
         distinct = list(dict.fromkeys(self.seeds))
         drawn = side_by_side(self.challenge.dataset, distinct)
         self.datasets: dict[int, Dataset] = dict(zip(distinct, drawn, strict=True))
@@ -326,6 +326,12 @@ def check_seeds(seeds: int | Iterable[int]) -> list[int]:
         if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= int(seed) < 2**62:
             raise ValueError(f"seeds holds {seed!r}, which is not allowed: each must be an integer from 0 to 2^62 - 1.")
     return [int(seed) for seed in listed]
+
+
+def needed_a_run(challenge: Challenge, optimizer: Optimizer, device: torch.device, precision: str) -> int:
+    """Bytes of the device's memory that each run of such a fleet takes at most, to first order."""
+    network, _ = _network(challenge, device, precision)
+    return memory.bytes_a_run(challenge, optimizer, network, devices.precision(precision))
 
 
 def _network(

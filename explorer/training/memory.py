@@ -27,14 +27,18 @@ def bytes_a_run(challenge: Challenge, optimizer: Optimizer, network: type[Networ
     return 2 * memory + elements * torch.finfo(dtype).bits // 8
 
 
+def free(device: torch.device) -> int:
+    """Bytes of the device's memory that fleets may take now."""
+    there = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    return there - RESERVED
+
+
 def check(needed_a_run: int, runs: int, device: torch.device) -> None:
     """`ValueError` with a sentence for a person if `runs` runs will not fit in what the device has free."""
-    free = (
-        torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    ) - RESERVED
-    if runs * needed_a_run > free:
-        fitting = max(0, free // needed_a_run)
+    left = free(device)
+    if runs * needed_a_run > left:
+        fitting = max(0, left // needed_a_run)
         raise ValueError(
             f"{runs} runs are not allowed here: they need about {runs * needed_a_run / 2**30:.1f} GiB of the device's "
-            f"memory, and {max(0, free) / 2**30:.1f} GiB are free; at most {fitting} would fit."
+            f"memory, and {max(0, left) / 2**30:.1f} GiB are free; at most {fitting} would fit."
         )

@@ -16,16 +16,18 @@ import traceback
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import count
 
 import torch
 
 from explorer.challenge.settings import Challenge
-from explorer.records import Fault, Phase, Run
+from explorer.records import Fault, Phase, Place, Run
 from explorer.training import devices
-from explorer.training.experiment import Experiment, Look, Record
+from explorer.training.experiment import Experiment, Look, Record, needed
 from explorer.training.faults import sentence
 from explorer.training.landscape import LandscapeLook
+from explorer.training.line import Turn, line
 from explorer.training.plan import Plan
 from explorer.training.survey import Survey
 
@@ -33,6 +35,9 @@ log = logging.getLogger(__name__)
 
 NICENESS = 10
 """How far the page, the server and everything else go before training on a busy processor."""
+
+LOOK_AGAIN = 0.25
+"""Seconds between two looks at the line while waiting in it; who is called is awake at once."""
 
 _living: weakref.WeakSet[Worker] = weakref.WeakSet()
 
@@ -44,15 +49,28 @@ def _close_all() -> None:
         worker.close()
 
 
+@dataclass
+class _Pending:
+    """A start whose turn has not come.  needed: bytes of memory.  later: commands for the experiment, once there."""
+
+    generation: int
+    plan: Plan
+    paused: bool
+    needed: int
+    later: list[Callable[[Experiment], object]] = field(default_factory=list)
+
+
 class Worker:
-    """Trains one experiment at a time in a thread of its own.
+    """Trains one experiment at a time in a thread of its own, in turns with other workers where they are many.
 
     Methods return at once; what they did shows in the records that `drain` hands over.  Each record carries the
-    generation that `start` returned, so that stale ones can be dropped.
+    generation that `start` returned, so that stale ones can be dropped.  session: whom it trains for, itself if not
+    given; turns go round by session.
     """
 
-    def __init__(self) -> None:
-        self._commands: queue.SimpleQueue[tuple[int, Callable[[], None]]] = queue.SimpleQueue()
+    def __init__(self, session: object = None) -> None:
+        # A command with the ticket that was the latest when it was sent; None: somebody knocks, nothing else.
+        self._commands: queue.SimpleQueue[tuple[int, Callable[[], None]] | None] = queue.SimpleQueue()
         self._records: queue.SimpleQueue[Record] = queue.SimpleQueue()
         self._generations = count(1)
         self._latest = 0
@@ -63,6 +81,10 @@ class Worker:
         self._pace: float | None = None
         self._experiment: Experiment | None = None
         self._previewed: Survey | None = None
+        self._pending: _Pending | None = None
+        self._session = self if session is None else session
+        self._turn: Turn | None = None
+        self._place = self._told = 0
         self._streams = False
         self._looking: tuple[int, tuple[Look, ...]] = (0, ())
         self._run = 0
@@ -101,7 +123,7 @@ class Worker:
 
     def stop(self) -> None:
         """End every run that still goes on, within one batch."""
-        self._ask(Experiment.stop, ends=True)
+        self._send(self._stop, ends=True)
 
     def set_pace(self, epochs_per_second: float | None) -> None:
         """Train at most this fast; None: as fast as possible."""
@@ -150,6 +172,8 @@ class Worker:
         def pass_on() -> None:
             if self._experiment is not None:
                 command(self._experiment)
+            elif self._pending is not None:
+                self._pending.later.append(command)
 
         self._send(pass_on, ends)
 
@@ -157,20 +181,63 @@ class Worker:
         yield_to_others()
         while self._open:
             try:
-                self._obey(self._patience())
-                if self._open and self._experiment is not None:
-                    self._experiment.advance(self._pace, lambda: self._ticket != self._honoured)
-                if self._open and self._previewed is not None:
-                    self._survey(self._previewed)
+                patience = self._patience()
+                if patience != 0:
+                    self._step_back()
+                self._obey(LOOK_AGAIN if self._place else patience)
+                if self._open and self._patience() == 0 and self._called():
+                    self._go_on()
             except Exception as error:
                 self._fail(error)
-        self._experiment = self._previewed = None
+        self._experiment = self._previewed = self._pending = None
+        self._step_back()
 
     def _patience(self) -> float | None:
         """How long to wait for a command before anything goes on: None for ever, 0 not at all."""
-        if self._previewed is not None:
+        if self._previewed is not None or self._pending is not None:
             return 0
         return None if self._experiment is None else self._experiment.patience(self._pace)
+
+    def _go_on(self) -> None:
+        """Do the next piece of work."""
+        if self._pending is not None:
+            self._build(self._pending)
+        elif self._experiment is not None:
+            began = self._experiment.trained
+            self._experiment.advance(self._pace, lambda: self._ticket != self._honoured)
+            if self._turn is not None and self._experiment.trained > began:
+                self._turn.settled()
+        elif self._previewed is not None:
+            self._survey(self._previewed)
+        if self._turn is not None:
+            self._turn.pass_on()
+
+    def _called(self) -> bool:
+        """Whether it is this worker's turn; joins the line, and tells of the place in it, where it is not."""
+        if self._turn is None:
+            self._turn = Turn(line(self._device()), self._session, lambda: self._commands.put(None))
+        waited = self._place > 0
+        self._place = self._turn.take(self._pending.needed if self._pending is not None else self._turn.needed)
+        if waited or not self._place:  # who is called at once never hears of a line
+            self._tell_place(self._place)
+        return self._place == 0
+
+    def _step_back(self) -> None:
+        """There is nothing to do: let others go first."""
+        if self._turn is not None:
+            self._turn.leave()
+        self._place = 0
+        self._tell_place(0)
+
+    def _tell_place(self, place: int) -> None:
+        if place != self._told:
+            self._told = place
+            self._records.put(Place(self._latest, place, self._device().type))
+
+    def _device(self) -> torch.device:
+        """Where the work in hand is done."""
+        held = self._pending or self._experiment
+        return torch.device("cpu") if held is None else devices.resolve(held.plan.device)
 
     def _obey(self, patience: float | None) -> None:
         """Carry out every command that is there, waiting `patience` for the first."""
@@ -178,11 +245,12 @@ class Worker:
         while True:
             try:
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                ticket, command = self._commands.get(timeout=left) if left != 0 else self._commands.get_nowait()
+                sent = self._commands.get(timeout=left) if left != 0 else self._commands.get_nowait()
             except queue.Empty:
                 return
-            self._honoured = ticket
-            command()
+            if sent is not None:
+                self._honoured, command = sent
+                command()
             deadline = time.monotonic()
 
     def _survey(self, survey: Survey) -> None:
@@ -210,29 +278,52 @@ class Worker:
             return
         self._end()
         try:
-            if devices.resolve(plan.device).type == "cuda" and not self._streams:
-                # A stream of this thread's own: two sessions' fleets share the device instead of taking turns.
-                torch.cuda.set_stream(torch.cuda.Stream())
-                self._streams = True
-            self._experiment = Experiment(generation, plan, self._records.put, paused, self._run)
+            self._pending = _Pending(generation, plan, paused, needed(plan))
         except Exception as error:
             self._records.put(Fault(generation, sentence(error), traceback.format_exc()))
             return
-        self._experiment.look(*self._looking)
+        if self._called():
+            self._build(self._pending)
+
+    def _build(self, pending: _Pending) -> None:
+        """The turn of a start has come: make its fleets."""
+        self._pending = None
+        try:
+            if devices.resolve(pending.plan.device).type == "cuda" and not self._streams:
+                # A stream of this thread's own: two sessions' fleets share the device instead of taking turns.
+                torch.cuda.set_stream(torch.cuda.Stream())
+                self._streams = True
+            experiment = Experiment(pending.generation, pending.plan, self._records.put, pending.paused, self._run)
+        except Exception as error:
+            self._records.put(Fault(pending.generation, sentence(error), traceback.format_exc()))
+            return
+        self._experiment = experiment
+        experiment.look(*self._looking)
+        for command in pending.later:
+            command(experiment)
+
+    def _stop(self) -> None:
+        if self._pending is not None:
+            self._records.put(Place(self._pending.generation, 0, self._device().type, given_up=True))
+            self._pending, self._told = None, 0
+        elif self._experiment is not None:
+            self._experiment.stop()
 
     def _end(self) -> None:
         """Let go of the fleets in hand, so that their memory is free before the next ones ask for some."""
         if self._experiment is not None:
             self._experiment.stop()
-        self._experiment = self._previewed = None
+        self._experiment = self._previewed = self._pending = None
+        self._step_back()
+        self._turn = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _fail(self, error: Exception) -> None:
         """An exception ends what is in hand and nothing else."""
         log.exception("The worker gave up what it had in hand.")
-        held = self._experiment or (self._previewed and self._previewed.instances)
-        self._experiment = self._previewed = None
+        held = self._experiment or self._pending or (self._previewed and self._previewed.instances)
+        self._experiment = self._previewed = self._pending = None
         if held:
             self._records.put(Fault(held.generation, sentence(error), traceback.format_exc()))
 
