@@ -30,8 +30,15 @@ ROOMS = {
 FREE = {"app", "cli"}
 """Rooms that may import everything."""
 STARTS_THREADS = {"_thread", "concurrent", "multiprocessing", "threading"}
-THREAD_OWNERS = {"training/worker.py", "records/store/recorder.py", "tournament/host.py", "base/side_by_side.py"}
-"""A worker's thread lives with its session, the recorder's with the process; the last one's end with its function."""
+THREAD_OWNERS = {
+    "training/worker.py",
+    "training/line.py",
+    "records/store/recorder.py",
+    "tournament/host.py",
+    "base/side_by_side.py",
+}
+"""A worker's thread lives with its session, the line has but a lock, the recorder's and the tournaments' live with the
+process; the last one's end with its function."""
 
 
 def files():

@@ -11,7 +11,17 @@ import pandas as pd
 
 from explorer.challenge import Challenge, scoring
 from explorer.optimizers import Optimizer
-from explorer.records import Fault, FunctionSample, History, InsideSample, Instances, LandscapeSample, Phase, Place, Snapshot
+from explorer.records import (
+    Fault,
+    FunctionSample,
+    History,
+    InsideSample,
+    Instances,
+    LandscapeSample,
+    Phase,
+    Place,
+    Snapshot,
+)
 from explorer.training.experiment import Started
 from explorer.training.inside import InsideLook
 from explorer.training.landscape import LandscapeLook
