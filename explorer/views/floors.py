@@ -8,8 +8,7 @@ import holoviews as hv
 import numpy as np
 import pandas as pd
 
-from explorer.views.losses import log_ticks
-from explorer.views.style import LINE_LOOKS, LOSS_LOOKS
+from explorer.views.style import LINE_LOOKS, LOG_TICKS, LOSS_LOOKS
 
 
 def correlation(outcomes: pd.DataFrame) -> float:
@@ -42,6 +41,7 @@ def floors(outcomes: pd.DataFrame) -> hv.Overlay:
         show_grid=True,
         xlabel="read-out floor of the instance (test MSE)",
         ylabel="test MSE reached",
-        hooks=[log_ticks],
+        xticks=LOG_TICKS,
+        yticks=LOG_TICKS,
         title=f"{len(known)} runs, correlation {correlation(outcomes):.3f}",
     )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import holoviews as hv
 import numpy as np
-from bokeh.models import CustomJSTicker, CustomJSTickFormatter, FixedTicker, LinearAxis, LogAxis
+from bokeh.models import CustomJSTickFormatter, FixedTicker, LinearAxis, LogAxis
 
 from explorer.records import History, Instances, Status
 from explorer.views.style import LINE_LOOKS, LOG_TICKS, LOSS_LOOKS, number
@@ -223,7 +223,7 @@ def losses(
         default_tools=TOOLS,
         active_tools=["box_zoom"],
         toolbar="above",
-        hooks=[log_ticks, _label_axis, *([hooks["figure"]] if "figure" in hooks else [])],
+        hooks=[_label_axis, *([hooks["figure"]] if "figure" in hooks else [])],
     )
 
 
@@ -236,25 +236,6 @@ _MARKS = {"best": "best epoch by validation", "stop": "end"}
 def plain_ticks() -> CustomJSTickFormatter:
     """Ticks as plain numbers: 0.3, not 3·10⁻¹.  A new one for every plot: a model of two documents loses its code."""
     return CustomJSTickFormatter(code="return String(Number(tick.toPrecision(3)))")
-
-
-LOG_TICKS = """
-const {start, end} = cb_data.range
-const decades = Math.log10(end / start)
-const mantissas = decades < 1 ? [1, 1.5, 2, 3, 4, 5, 7] : decades < 4 ? [1, 2, 5] : [1]
-const ticks = []
-for (let power = Math.floor(Math.log10(start)); power <= Math.log10(end); power++)
-  for (const mantissa of mantissas)
-    ticks.push(Number((mantissa * 10 ** power).toPrecision(2)))
-return ticks.filter(tick => start <= tick && tick <= end)
-"""
-
-
-def log_ticks(plot: Any, element: Any) -> None:
-    """A hook: 1, 2, 5, 10, ... all along a log axis; Bokeh's own leave half of an axis of two decades without any."""
-    axis: Any = plot.handles["yaxis"]
-    if isinstance(plot.handles["yaxis"], LogAxis):
-        axis.ticker = plot.state.ygrid.ticker = CustomJSTicker(major_code=LOG_TICKS, minor_code="return []")
 
 
 def _label_axis(plot: Any, element: Any) -> None:

@@ -158,7 +158,7 @@ def race(hooks: Mapping[str, Hook] | None = None) -> hv.Overlay:
         show_legend=False,
         toolbar="above",
         active_tools=["box_zoom"],
-        hooks=[losses.log_ticks, *called("figure")],
+        hooks=called("figure"),
     )
 
 
