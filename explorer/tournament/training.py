@@ -33,8 +33,8 @@ def train(
 ) -> Outcome | None:
     """Train `unit` on `device` until all its trials are decided; None if `interrupted()` became true before.
 
-    interrupted: asked between two batches.  before_epoch: told of each epoch, from 1; what it takes is nobody's time, so
-    it may wait as long as a pause lasts.
+    interrupted: asked between two batches.  before_epoch: told of each epoch, from 1; what it takes is nobody's time,
+    so it may wait as long as a pause lasts.
 
     A trial is decided when the median of its instances reached its target, or no run of it goes on.  On a CPU one
     thread computes, wherever that is: sums taken in another order would end in other epochs.
