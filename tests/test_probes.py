@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import explorer as ex
+from explorer.challenge import scoring
 from explorer.training import Fleet
 from explorer.training.plan import Plan
 from explorer.training.probes import FunctionLook, function_sample
@@ -40,6 +41,40 @@ def test_a_sample_is_what_the_weights_say(challenge, axis):
     distance = np.mean((literal(fleet, fleet.best, 1, dataset.test.inputs) - dataset.test.truths) ** 2)
     assert sample.distance == pytest.approx(distance, rel=1e-9)
     assert sample.epoch == 3
+    np.testing.assert_allclose(
+        sample.residuals, dataset.test.targets - literal(fleet, fleet.best, 1, dataset.test.inputs), rtol=1e-9
+    )
+    np.testing.assert_array_equal(sample.test_x, dataset.test.inputs[:, axis])
+
+
+def test_a_plane_goes_through_its_anchor_along_both_inputs():
+    challenge = ex.Challenge(input_dims=4, num_hidden_layers=1, width=8)
+    fleet = Fleet(challenge, ex.optimizers.create("adam"), [4], device="cpu", precision="float64")
+    fleet.advance()
+    sample = function_sample(fleet, FunctionLook(axis=2, across=0, anchor=7))
+    dataset = fleet.datasets[4]
+    places = np.tile(dataset.test.inputs[6], (3, 1))
+    rows, columns = [0, 17, 40], [5, 3, 40]
+    places[:, 0], places[:, 2] = sample.plane[rows], sample.plane[columns]
+    np.testing.assert_allclose(sample.plane_truth[rows, columns], dataset.function(places), rtol=1e-12)
+    np.testing.assert_allclose(
+        sample.plane_kept[rows, columns], literal(fleet, fleet.best, 0, places), rtol=1e-9, atol=1e-12
+    )
+    place = dataset.test.inputs[6].copy()
+    place[2] = sample.x[9]
+    np.testing.assert_allclose(sample.truth[9], dataset.function(place[None])[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "axis", "across", "found"), [(1, 0, 1, None), (2, 1, 1, 0), (3, 0, 9, 2), (3, 2, 2, 0), (3, 0, 1, 1)]
+)
+def test_the_second_input_is_another_one(inputs, axis, across, found):
+    fleet = Fleet(
+        ex.Challenge(input_dims=inputs, num_hidden_layers=1, width=8), ex.optimizers.create("adam"), [0], device="cpu"
+    )
+    sample = function_sample(fleet, FunctionLook(axis=axis, across=across, anchor=10**6))
+    assert sample.across == found
+    assert sample.plane_kept.shape == ((0, 0, 1) if found is None else (41, 41, 1))
 
 
 def test_the_distance_to_the_function_is_the_test_error_less_the_noise():
@@ -51,6 +86,7 @@ def test_the_distance_to_the_function_is_the_test_error_less_the_noise():
     test = snapshot.test_loss[0, snapshot.best_epoch[0] - 1]
     sample = function_sample(fleet, FunctionLook())
     noise = fleet.datasets[1].noise_mse
+    assert test <= scoring.threshold(challenge, np.array(noise))  # it has passed
     # Their difference is the cross term 2·mean((f − prediction)·noise), whose deviation this is.
     deviation = 2 * np.sqrt(sample.distance * challenge.noise_std**2 / (challenge.test_size * challenge.output_dims))
     assert abs(test - noise - sample.distance) < 4 * deviation

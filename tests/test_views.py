@@ -1,5 +1,7 @@
 """The loss view: its numbers computed another way, and its element without a server."""
 
+from dataclasses import replace
+
 import holoviews as hv
 import numpy as np
 import pandas as pd
@@ -7,7 +9,7 @@ import pytest
 from bokeh.models.glyph import Glyph
 
 from explorer.records import FunctionSample, History, Instances, Phase, Run, Snapshot, Status
-from explorer.views import floors, frontier, function, inside, landscape, losses, race, style, sweep
+from explorer.views import floors, frontier, function, inside, landscape, losses, plane, race, style, sweep
 from explorer.views.style import LINE_LOOKS, LOSS_LOOKS, number
 
 hv.extension("bokeh", logo=False)
@@ -229,12 +231,30 @@ def test_every_view_can_be_drawn_larger_and_as_it_was(view):
     assert figure.height == 400
 
 
-def sample(outputs=2, points=31):
+def sample(outputs=2, points=31, inputs=1):
     rng = np.random.default_rng(6)
-    x = np.linspace(-1, 1, points)
+    x, side = np.linspace(-1, 1, points), np.linspace(-1, 1, 5 if inputs > 1 else 0)
     truth, kept, current = rng.normal(size=(3, points, outputs))
     return FunctionSample(
-        1, 0, 0, 9, x, truth, kept, current, rng.uniform(-1, 1, 50), rng.normal(size=(50, outputs)), 0.2, 0.05
+        generation=1,
+        run=0,
+        axis=0,
+        epoch=9,
+        anchor=np.zeros(inputs),
+        x=x,
+        truth=truth,
+        kept=kept,
+        current=current,
+        train_x=rng.uniform(-1, 1, 50),
+        train_y=rng.normal(size=(50, outputs)),
+        test_x=rng.uniform(-1, 1, 64),
+        residuals=rng.normal(size=(64, outputs)),
+        noise_std=0.2,
+        distance=0.05,
+        across=1 if inputs > 1 else None,
+        plane=side,
+        plane_truth=rng.normal(size=(len(side), len(side), outputs)),
+        plane_kept=rng.normal(size=(len(side), len(side), outputs)),
     )
 
 
@@ -256,3 +276,51 @@ def test_the_function_view_draws_nothing_yet_and_an_output_that_is_not_there():
     for looked, output in ((None, 0), (sample(1), 1)):
         _, plots = rendered(function.function(looked, output))
         assert all(len(plots[name].handles["cds"].data["x"]) == 0 for name in [*function.CURVES, "samples"])
+
+
+def test_residuals_are_drawn_with_their_root_mean_square_over_the_noise():
+    looked = sample(2)
+    _, plots = rendered(function.residuals(looked, 1))
+    dots, above = plots["residuals"].handles["cds"].data, plots["above"].handles["cds"].data
+    assert sorted(zip(dots["x"], dots["y"], strict=True)) == sorted(
+        zip(looked.test_x, looked.residuals[:, 1], strict=True)
+    )
+    # 64 samples in 16 parts: four each, in their order along the input.
+    first = looked.residuals[np.argsort(looked.test_x)[:4], 1]
+    assert above["y"][0] == pytest.approx(np.sqrt(np.mean(first**2)))
+    assert above["x"][0] == pytest.approx(np.sort(looked.test_x)[:4].mean())
+    assert list(plots["below"].handles["cds"].data["y"]) == [-size for size in above["y"]]
+    assert sorted(plots["floor"].handles["cds"].data["y"]) == [-0.2, 0.2]
+    assert "noise" in function.caption(looked, 3, 0.04)
+
+
+@pytest.mark.parametrize("picture", plane.PICTURES)
+def test_a_plane_shows_truth_prediction_and_error(picture):
+    looked = sample(2, inputs=3)
+    expected = {"truth": looked.plane_truth, "prediction": looked.plane_kept}
+    expected["error"] = looked.plane_kept - looked.plane_truth
+    plot = hv.renderer("bokeh").get_plot(plane.plane(looked, 1, picture))
+    source, mapper = plot.handles["cds"].data, plot.handles["color_mapper"]
+    np.testing.assert_allclose(source["image"][0], expected[picture][..., 1], rtol=1e-6)
+    assert (source["x"][0], source["dw"][0]) == (-1.25, 2.5)  # five pixels, whose centres are -1 … 1
+    if picture == "error":
+        assert mapper.low == -mapper.high
+        assert mapper.high >= np.abs(expected["error"][..., 1]).max()
+    else:
+        assert mapper.low <= looked.plane_truth[..., 1].min()
+        assert mapper.high >= looked.plane_truth[..., 1].max()
+
+
+@pytest.mark.parametrize("looked", [None, sample(1), sample(1, inputs=2)])
+def test_a_plane_and_residuals_draw_what_is_not_there(looked):
+    for output in (0, 1):
+        for picture in plane.PICTURES:
+            hv.render(plane.plane(looked, output, picture))
+        hv.render(function.residuals(looked, output))
+    lost = (
+        None
+        if looked is None
+        else replace(looked, plane_kept=np.nan * looked.plane_kept, residuals=np.nan * looked.residuals)
+    )
+    hv.render(plane.plane(lost, 0, "error"))
+    hv.render(function.residuals(lost, 0))

@@ -96,25 +96,36 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class FunctionSample:
-    """What one run has learnt, along one input with the others at 0; float64.
+    """What one run has learnt, along one input with the others at an anchor; float64.
 
-    epoch: when.  x: `[n]`.  truth, kept, current: `[n, O]`, the function itself, the model of the best epoch and the
-    model as it is.  train_x, train_y: `[m]`, `[m, O]`, the training samples, projected on that input.  noise_std: σ.
-    distance: mean squared distance of the kept model to the function over the test inputs, without any noise.
+    epoch: when.  anchor: `[D]`, where the other inputs are held.  x: `[n]`.  truth, kept, current: `[n, O]`, the
+    function itself, the model of the best epoch and the model as it is.  train_x, train_y: `[m]`, `[m, O]`, the
+    training samples, projected on that input.  test_x, residuals: `[t]`, `[t, O]`, the test samples, projected, and
+    their targets less the kept model.  noise_std: σ.  distance: mean squared distance of the kept model to the function
+    over the test inputs, without any noise.
+    across: a second input, None where there is only one.  plane: `[k]`, places along both.  plane_truth, plane_kept:
+    `[k, k, O]`, the function and the kept model there, rows along the second input; empty where there is only one.
     """
 
     generation: int
     run: int
     axis: int
     epoch: int
+    anchor: Array
     x: Array
     truth: Array
     kept: Array
     current: Array
     train_x: Array
     train_y: Array
+    test_x: Array
+    residuals: Array
     noise_std: float
     distance: float
+    across: int | None
+    plane: Array
+    plane_truth: Array
+    plane_kept: Array
     lane: int = 0
 
 
