@@ -6,6 +6,15 @@ import pytest
 
 from explorer.training import devices  # before anything imports torch, whose threads it tells how to wait
 
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_ones_store(tmp_path_factory):
+    """Nothing that a test trains, here or in a process of its own, gets into the store of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EXPLORER_STORE", f"sqlite:///{tmp_path_factory.mktemp('store')}/store.db")
+        yield
+
+
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 Setter = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Linked:
+    """An entry of the address that somebody else looks after.
+
+    load: takes its text; `ValueError` with a sentence where that is not allowed.  value: what it is now, None where it
+    need not be said.
+    """
+
+    load: Setter
+    value: Callable[[], Any]
 
 
 def read(search: str, setters: Callable[[], Mapping[str, Setter]]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from typing import Any, Protocol
@@ -57,10 +57,11 @@ REFRESH = 200
 class Explorer(pn.viewable.Viewer):
     """The whole explorer: settings, buttons, figures and the live plot.
 
-    `.servable()` under `panel serve`; as a cell's last line it shows itself in Jupyter.
+    `.servable()` under `panel serve`; as a cell's last line it shows itself in Jupyter.  linked: entries of the address
+    that belong to who shows it.
     """
 
-    def __init__(self, **params) -> None:
+    def __init__(self, linked: Mapping[str, address.Linked] | None = None, **params) -> None:
         super().__init__(**params)
         self._document = pn.state.curdoc
         self._asked = False
@@ -105,6 +106,12 @@ class Explorer(pn.viewable.Viewer):
         self._folds.param.watch(lambda event: self._show(), "active")
         self.sidebar = self.controls.panel
         self.main = self._make_main()
+        self.main.param.watch(self._turn, "visible")  # what went by while another page was shown
+        self._linked = {
+            "view": address.Linked(self._load_view, lambda: self._view.value if self._view.value != "Losses" else None),
+            "epoch": address.Linked(self._load_epoch, lambda: self._replay.epoch),
+            **(linked or {}),
+        }
         self._callback = None
         self._load_address()
         self._frame.append(self.view.panel)
@@ -205,7 +212,7 @@ class Explorer(pn.viewable.Viewer):
             return
         session = self.session
         session.replay(self._replay.epoch)
-        look = getattr(self.view, "look", None)
+        look = getattr(self.view, "look", None) if self.main.visible else None
         if isinstance(look, FunctionLook):
             look = replace(look, epoch=session.replayed)
         session.look(look if isinstance(look, FunctionLook | InsideLook) else None)
@@ -285,8 +292,7 @@ class Explorer(pn.viewable.Viewer):
         if location is None:
             return
         self._loading = True
-        own = {"view": self._load_view, "epoch": self._load_epoch}
-        complaints = self.controls.load(location.search or "", own)
+        complaints = self.controls.load(location.search or "", {name: own.load for name, own in self._linked.items()})
         self._loading = False
         if complaints:
             self._complain("  ".join(complaints))
@@ -305,10 +311,9 @@ class Explorer(pn.viewable.Viewer):
     def _write_address(self) -> None:
         if pn.state.location is None:
             return
-        own = {} if self._view.value == "Losses" else {"view": self._view.value}
-        if self._replay.epoch is not None:
-            own["epoch"] = self._replay.epoch
-        pn.state.location.search = address.write(self.controls.values | own)
+        own = {name: linked.value() for name, linked in self._linked.items()}
+        said = {name: value for name, value in own.items() if value is not None}
+        pn.state.location.search = address.write(self.controls.values | said)
 
     # Showing
 
@@ -326,7 +331,7 @@ class Explorer(pn.viewable.Viewer):
             log.exception("What the worker reported could not be taken in.")
             self._complain("The display could not be updated; the log has the details.")
         else:
-            if fresh:
+            if fresh and self.main.visible:
                 self._draw()
 
     def _show(self) -> None:

@@ -10,7 +10,7 @@ import panel_material_ui as pmui
 from panel.io.resources import LOCAL_DIST, use_cdn
 from panel.util.parameters import edit_readonly
 
-from explorer.app.explorer import Explorer
+from explorer.app.pages import Pages
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +20,9 @@ TITLE = "Optimizer Explorer"
 def page() -> pmui.Page:
     """The app as a page of its own; a sentence instead, should it fail to start."""
     _use_this_server(pn.state.curdoc)
-    pn.extension("katex", notifications=True, exception_handler=_report)
+    pn.extension("katex", "tabulator", notifications=True, exception_handler=_report)
     try:
-        app = Explorer()
+        pages = Pages()
     except Exception:
         log.exception("The explorer could not start.")
         return pmui.Page(
@@ -32,11 +32,13 @@ def page() -> pmui.Page:
     phone = "Mobi" in pn.state.headers.get("User-Agent", "")
     whole = pmui.Page(
         title=TITLE,
-        sidebar=[app.sidebar],
-        main=[app.main],
+        header=[pages.navigation],
+        sidebar=[pages.sidebar],
+        main=[pages.main],
         sidebar_width=340,
         sidebar_open=not phone,
         busy_indicator=None,
+        sx={"@media (max-width: 600px)": {"& .header .title": {"display": "none"}}},  # the pages' names need the room
     )
     # The page follows every event of the session with its `busy`, and each change of that walks through all models of
     # the document: half of the server's time, and most of the delay between a click and its effect.

@@ -1,0 +1,83 @@
+"""The pages of one document, and the switch between them in its header.
+
+A page is an object with a `sidebar` and a `main`, two Panel objects.  Its maker stands in `MAKERS`, takes the `Pages`
+and imports what it needs itself: a page is made when it is first shown, and hidden by its objects' `visible`, not made
+anew, when another one is.  Who must know when that happens watches `main.param.visible`.  The address says which page
+is shown (`page=history`), and the explorer, from which the other pages take what is being trained, is always made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import panel as pn
+import panel_material_ui as pmui
+
+from explorer.app.address import Linked
+from explorer.app.explorer import Explorer
+
+
+class Page(Protocol):
+    """What `Pages` shows: settings at the side, everything else in the middle."""
+
+    sidebar: Any
+    main: Any
+
+
+def _explore(pages: Pages) -> Page:
+    return pages.explorer
+
+
+def _history(pages: Pages) -> Page:
+    from explorer.app.history import HistoryPage
+
+    return HistoryPage(pages)
+
+
+MAKERS: dict[str, Callable[[Pages], Page]] = {"Explore": _explore, "History": _history}
+"""In the order in which the header has them."""
+
+
+class Pages:
+    """Every page's `sidebar`, `main` and, for the header, `navigation`."""
+
+    def __init__(self) -> None:
+        # Bokeh's own columns: a layout of pmui would build all pages anew for each that is added.
+        self.sidebar = pn.Column(sizing_mode="stretch_width", margin=0)
+        self.main = pn.Column(sizing_mode="stretch_width", margin=0)
+        first = next(iter(MAKERS))
+        self.navigation = pmui.RadioButtonGroup(options=list(MAKERS), value=first, size="small", margin=(0, 10))
+        self._made: dict[str, Page] = {}
+        self.explorer = Explorer({"page": Linked(self._load, self._value)})
+        self._turn()
+        self.navigation.param.watch(self._turn, "value")
+
+    def show(self, name: str) -> None:
+        """Turn to the page of this name."""
+        self.navigation.value = name
+
+    def _turn(self, _=None) -> None:
+        """Show the chosen page, and no other."""
+        name = self.navigation.value
+        shown = self._made.get(name)
+        if shown is None:
+            shown = self._made[name] = MAKERS[name](self)
+            self.sidebar.append(shown.sidebar)
+            self.main.append(shown.main)
+        for page in self._made.values():
+            page.sidebar.visible = page.main.visible = page is shown
+
+    def _load(self, text: str) -> None:
+        """Take the page that the address names."""
+        for name in MAKERS:
+            if text == name.lower():
+                self.show(name)
+                return
+        allowed = ", ".join(name.lower() for name in MAKERS)
+        raise ValueError(f"page = {text!r} is not known: it must be one of {allowed}.")
+
+    def _value(self) -> str | None:
+        """The page, as the address has it; None for the first."""
+        name = self.navigation.value
+        return None if name == next(iter(MAKERS)) else name.lower()

@@ -1,0 +1,68 @@
+"""The switch between pages, without a browser."""
+
+import os
+
+import panel as pn
+import pytest
+from bokeh.document import Document
+from panel.io.state import set_curdoc
+from platformdirs import user_data_path
+
+from explorer.app.pages import Pages
+
+
+@pytest.fixture
+def opened():
+    """The pages as the address `search` opens them, and the address."""
+    made = []
+
+    def opened(search=""):
+        document = Document()
+        with set_curdoc(document):
+            pn.state.location.search = search
+            made.append(Pages())
+        return made[-1]
+
+    yield opened
+    for pages in made:
+        pages.explorer.close()
+
+
+def shown(pages):
+    return [[each.visible for each in where] for where in (pages.main, pages.sidebar)]
+
+
+def test_a_page_is_made_when_it_is_first_shown_and_kept(opened):
+    pages = opened()
+    assert list(pages.main) == [pages.explorer.main]
+    pages.show("History")
+    assert shown(pages) == [[False, True]] * 2
+    history = pages.main[1]
+    pages.show("Explore")
+    assert shown(pages) == [[True, False]] * 2
+    pages.show("History")
+    assert pages.main[1] is history
+    assert len(pages.main) == 2
+
+
+def test_the_address_says_which_page(opened):
+    pages = opened("?page=history&seeds=3")
+    assert pages.navigation.value == "History"
+    assert shown(pages) == [[True]] * 2  # the explorer is there, its widgets are not sent yet
+    assert pages.explorer.controls.setup.seeds == 3
+    assert pages.explorer._linked["page"].value() == "history"
+
+
+def test_a_page_that_is_not_there_is_named_and_ignored(opened):
+    pages = opened("?page=../History&seeds=3")
+    assert pages.navigation.value == "Explore"
+    assert "In the address: page = '../History' is not known: it must be one of explore," in _notice(pages)
+    assert pages.explorer.controls.setup.seeds == 3
+
+
+def test_no_test_can_reach_the_store_of_whoever_runs_it():
+    assert str(user_data_path("optimizer-explorer")) not in os.environ["EXPLORER_STORE"]
+
+
+def _notice(pages):
+    return pages.explorer._html["notice"].object.replace("&#x27;", "'")
