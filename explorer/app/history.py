@@ -61,9 +61,7 @@ def _rows(found: list[Summary]) -> pd.DataFrame:
             "State": one.phase,
             "Runs": sum(lane.runs for lane in one.lanes),
             "Epochs": max((lane.epoch for lane in one.lanes), default=0),
-            "Best test / noise": min(
-                (lane.ratio for lane in one.lanes if not math.isnan(lane.ratio)), default=math.nan
-            ),
+            "Best test / noise": min(ratios, default=math.nan),
             "Notes": one.notes,
         }
         rows.append(row)
