@@ -33,12 +33,14 @@ STARTS_THREADS = {"_thread", "concurrent", "multiprocessing", "threading"}
 THREAD_OWNERS = {
     "training/worker.py",
     "training/line.py",
+    "training/separate/child.py",
+    "training/separate/process.py",
     "records/store/recorder.py",
     "tournament/host.py",
     "base/side_by_side.py",
 }
-"""A worker's thread lives with its session, the line has but a lock, the recorder's and the tournaments' live with the
-process; the last one's end with its function."""
+"""A worker's thread lives with its session, the line and a plug-in's process have but locks, the recorder's and the tournaments' live with the
+process, the plug-in's watch with its own process; the last one's end with its function."""
 
 
 def files():

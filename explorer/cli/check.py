@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from explorer import optimizers
 from explorer.cli.failure import sentences
-from explorer.optimizers import contract
+from explorer.training import separate
 
 
 def command(
@@ -17,13 +16,12 @@ def command(
 ) -> None:
     """Check that an optimizer's file keeps the challenge's contract."""
     with sentences():
-        optimizer = optimizers.load(file)
-    report = contract.check(optimizer)
+        key, report = separate.check(file)
     for sentence in report.broken:
         typer.echo(sentence)
     if report.broken:
         raise typer.Exit(1)
     typer.echo(
-        f"{optimizer.key} keeps the contract.  A step takes {report.seconds * 1e3:.2g} ms here, "
+        f"{key} keeps the contract.  A step takes {report.seconds * 1e3:.2g} ms here, "
         f"{report.beside_adam:.1f} times Adam's."
     )

@@ -17,7 +17,7 @@ from explorer.challenge import Challenge
 from explorer.cli.failure import sentences
 from explorer.cli.progress import Progress
 from explorer.records import LOSSES
-from explorer.training import Result, train
+from explorer.training import Result, separate, train
 
 MOST_SEEDS = 4096
 
@@ -59,7 +59,7 @@ def command(
     """Train an optimizer's hyperparameter values × seeds, all at once."""
     with sentences():
         _check_files(json_file, csv_file)
-        named = None if plugin is None else optimizers.load(plugin).key
+        named = None if plugin is None else separate.load(plugin).key
         optimizer = optimizer or named or "adam"
         challenge, chosen = configure(preset, optimizer, settings or [])
         # Where the output carries data, everything for people goes to standard error.

@@ -40,12 +40,12 @@ class Functions(Optimizer):
     def query_at_params(self, state, params, epoch, train_loss, val_loss):
         query = self.functions[1]
         proposal = query(state["file"], list(params), *_told(epoch, train_loss, val_loss)) if query else None
-        return None if proposal is None else _looked_at(FUNCTIONS[1], proposal, params, [params])
+        return None if proposal is None else looked_at(FUNCTIONS[1], proposal, params, [params])
 
     def step(self, state, params, gradients, epoch, train_loss, val_loss):
         given = list(params), list(gradients)
         updates = self.functions[2](state["file"], *given, *_told(epoch, train_loss, val_loss))
-        return _looked_at(FUNCTIONS[2], updates, params, given)
+        return looked_at(FUNCTIONS[2], updates, params, given)
 
 
 def _told(epoch: Tensor, train_loss: Tensor, val_loss: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -54,9 +54,13 @@ def _told(epoch: Tensor, train_loss: Tensor, val_loss: Tensor) -> tuple[Tensor, 
     return (epoch, None, None) if epoch == 0 else (epoch, train_loss, val_loss)
 
 
-def _looked_at(
+def looked_at(
     function: str, returned: Any, params: Sequence[Tensor], given: Sequence[Sequence[Tensor]]
 ) -> list[Tensor]:
+    """What a file's `function` returned, tensors like `params`; `ValueError` where it is not what it must be.
+
+    given: what the function was given; where that is finite, so must be what comes back.
+    """
     names = params.names if isinstance(params, Tensors) else [f"tensor {place}" for place in range(len(params))]
     if not isinstance(returned, Sequence) or isinstance(returned, str):
         raise ValueError(f"{function} returned {type(returned).__name__}, not a list of tensors.")
