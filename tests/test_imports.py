@@ -39,8 +39,8 @@ THREAD_OWNERS = {
     "tournament/host.py",
     "base/side_by_side.py",
 }
-"""A worker's thread lives with its session, the line and a plug-in's process have but locks, the recorder's and the tournaments' live with the
-process, the plug-in's watch with its own process; the last one's end with its function."""
+"""A worker's thread lives with its session, the recorder's and the tournaments' with the process, the watch of a plug-in's
+process with that; the line and `separate.process` have but locks; the last one's end with its function."""
 
 
 def files():
