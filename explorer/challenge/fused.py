@@ -53,8 +53,8 @@ def tiles(runs: int, precision: str) -> Tiles:
     """Measured on an H100: small tiles spread few runs over the card, large ones read less memory once it is full."""
     if runs <= 8:
         if precision == "tf32":
-            return Tiles(layer=(8, 128, 4), output=16, square=(32, 32, 32, 4), evaluation=(64, 16, 64, 4))
-        return Tiles(layer=(8, 128, 8), output=16, square=(32, 64, 64, 4), evaluation=(64, 16, 128, 4))
+            return Tiles(layer=(8, 64, 4), output=16, square=(32, 32, 32, 4), evaluation=(64, 16, 64, 4))
+        return Tiles(layer=(8, 64, 8), output=16, square=(32, 64, 64, 4), evaluation=(64, 16, 128, 4))
     if precision == "tf32":
         return Tiles(layer=(32, 32, 4), output=64, square=(128, 128, 32, 8), evaluation=(128, 64, 32, 4))
     return Tiles(layer=(64, 32, 4), output=64, square=(128, 64, 32, 4), evaluation=(128, 64, 32, 8))
