@@ -77,6 +77,10 @@ class Spec:
         made = {submission.name: submission.entry.create() for submission in self.submissions}
         for study in range(max(ruleset.studies for ruleset in self.rulesets)):
             for ruleset in (ruleset for ruleset in self.rulesets if study < ruleset.studies):
+                points = {
+                    submission.name: ruleset.points(type(made[submission.name]), submission.space, study)
+                    for submission in self.submissions
+                }
                 for workload in self.workloads:
                     for submission in self.submissions:
                         yield Unit(
@@ -86,7 +90,7 @@ class Spec:
                             workload=workload.name,
                             kind=workload.kind,
                             entry=submission.entry,
-                            points=ruleset.points(type(made[submission.name]), submission.space, study),
+                            points=points[submission.name],
                             settings=workload.settings,
                             seeds=workload.seeds(study),
                             targets=workload.targets,
