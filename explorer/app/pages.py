@@ -29,13 +29,19 @@ def _explore(pages: Pages) -> Page:
     return pages.explorer
 
 
+def _tournament(pages: Pages) -> Page:
+    from explorer.app.tournament import TournamentPage
+
+    return TournamentPage()
+
+
 def _history(pages: Pages) -> Page:
     from explorer.app.history import HistoryPage
 
     return HistoryPage(pages)
 
 
-MAKERS: dict[str, Callable[[Pages], Page]] = {"Explore": _explore, "History": _history}
+MAKERS: dict[str, Callable[[Pages], Page]] = {"Explore": _explore, "Tournament": _tournament, "History": _history}
 """In the order in which the header has them."""
 
 

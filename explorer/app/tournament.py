@@ -42,7 +42,7 @@ class TournamentPage:
         self._holding = ""
         self._costs: dict[tuple[Any, ...], dict[Kind, Cost]] = {}
         self._tournament: Tournament | None = None
-        self._looked = self._stale = 0.0
+        self._looked, self._stale = 0.0, True
         self._sure = False
         self._form = Form(self._new, self._complain)
         self._choice = pmui.Select(label="Tournament", options={NEW: ""}, value="", size="small")
@@ -63,6 +63,7 @@ class TournamentPage:
             self._scores.panel,
             sizing_mode="stretch_width",
         )
+        self.main.param.watch(self._dirty, "visible")
         self._store = self._open_store()
         self._list()
         self._new()
@@ -188,7 +189,7 @@ class TournamentPage:
 
     def _dirty(self, _: Any = None) -> None:
         """Draw at the next look: Bokeh's models must not change in between."""
-        self._stale = 1.0
+        self._stale = True
 
     def _complain(self, sentence: str) -> None:
         self._html["notice"].object = f"<p>{escape(sentence)}</p>"
@@ -198,8 +199,8 @@ class TournamentPage:
         """Take in what the thread and the store have.  A coroutine: it runs on the event loop whatever threads are."""
         try:
             self._take_in()
-            if self._stale:
-                self._stale = 0.0
+            if self._stale and self.main.visible:
+                self._stale = False
                 with pn.io.hold(self._document, policy="collect"):
                     self._draw()
         except Exception as error:
@@ -270,6 +271,7 @@ class TournamentPage:
             said += ".  Preparing …"
         elif phase in (Phase.RUNNING, Phase.PAUSED) and now is not None and now.unit is not None:
             word = "Paused" if phase is Phase.PAUSED else "Training"
+            word = f"Waiting for others’ fleets, place {now.place} in the line" if now.place else word
             said += f".  {word}: {escape(now.unit.title)}, epoch {now.epoch} of {now.unit.max_epochs}"
         return f"<p>{said}.  {self._estimate(held)}</p>{report.progress(done, total)}"
 
@@ -281,11 +283,8 @@ class TournamentPage:
         if self._measuring and self._report is not None and self._report.phase is Phase.PREPARING:
             return f"Timing a few epochs: {len(self._report.costs)} of {self._report.wanted or '…'} kinds of fleets."
         most = estimate.at_most(held.pending, known)
-        said = (
-            ""
-            if left != left
-            else f"About {report.duration(left)} left, if the rest ends as early as what has ended.  "
-        )
+        guess = min(left, most) if most == most else left
+        said = "" if left != left else f"About {report.duration(guess)} left, if the rest ends as early as these.  "
         if most != most:
             return said or "How long it takes is not known yet: <i>Estimate time</i> trains a few epochs."
         kinds = {estimate.kind(unit) for unit in held.pending}

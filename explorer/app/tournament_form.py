@@ -58,7 +58,7 @@ class Form:
         self._changed, self._complain = changed, complain
         self._own: dict[str, Any] | None = None
         self._showing = False
-        known = list(targets.stored())
+        known = [name for name in names() if name in targets.stored()]
         wide = {"sizing_mode": "stretch_width", "size": "small"}
         self._name = pmui.TextInput(label="Name", value="A tournament", **wide)
         self._entrants = pmui.MultiChoice(

@@ -89,9 +89,9 @@ class ScorePanel:
         places = {submission.name: place for place, submission in enumerate(spec.submissions)}
         part = part[part.ruleset == ruleset] if len(part) else part
         scored: Any = held.scores(measure) if len(part) else None
+        self._profiles.panel.visible = scored is not None
         if scored is None:
             self._html["board"].object = NOTHING
-            self._profiles.refresh(pd.DataFrame(), pd.Series(dtype=float), places)
         else:
             ends = intervals(timed(part, measure), resamples=RESAMPLES)
             held_out = {workload.name for workload in spec.workloads if workload.kind != "base"}
@@ -162,7 +162,7 @@ def _so_far(held: Tournament, part: pd.DataFrame) -> str:
     if held.pending:
         said = (
             f"<p>So far: {part.study.nunique()} of {held.spec.rulesets[0].studies} studies on "
-            f"{part.workload.nunique()} of {len(held.spec.workloads)} workloads, which all entrants have done.</p>{said}"
+            f"{part.workload.nunique()} of {len(held.spec.workloads)} workloads, done by all.</p>{said}"
         )
     if part.device.nunique() > 1:
         said += "<p>Seconds are of different devices: compare epochs.</p>"

@@ -24,7 +24,9 @@ from explorer.tournament.plan import Spec
 from explorer.tournament.runner import Tournament, here
 from explorer.tournament.store import Store
 from explorer.tournament.units import Unit
+from explorer.training import devices
 from explorer.training.faults import sentence
+from explorer.training.line import Turn, line
 from explorer.training.worker import yield_to_others
 
 log = logging.getLogger(__name__)
@@ -37,14 +39,16 @@ TELL_EVERY = 0.2
 class Report:
     """How a tournament goes on.
 
-    generation: of the start that it belongs to.  unit: the one in hand, with the epoch that it trains.  costs: what a
-    calibration found so far, of `wanted` kinds.  message: a sentence where something went wrong.
+    generation: of the start that it belongs to.  unit: the one in hand, with the epoch that it trains.  place: in the
+    device's line, 0 while it trains.  costs: what a calibration found so far, of `wanted` kinds.  message: a sentence
+    where something went wrong.
     """
 
     generation: int
     phase: Phase
     unit: Unit | None = None
     epoch: int = 0
+    place: int = 0
     costs: tuple[tuple[Kind, Cost], ...] = ()
     wanted: int = 0
     message: str = ""
@@ -64,11 +68,11 @@ class Host:
 
     def start(self, spec: Spec, store: Store, device: str) -> int:
         """Train what the store does not have of `spec`, from its first fleet that is not done; a generation."""
-        return self._begin(lambda job: _hold(job, spec, store, device))
+        return self._begin(device, lambda job: _hold(job, spec, store, device))
 
     def measure(self, spec: Spec, store: Store, device: str) -> int:
         """Time a few epochs of the kinds of fleets that the store knows nothing of; a generation."""
-        return self._begin(lambda job: _measure(job, spec, store, device))
+        return self._begin(device, lambda job: _measure(job, spec, store, device))
 
     def pause(self) -> None:
         """Hold before the next epoch."""
@@ -103,10 +107,11 @@ class Host:
         self._job.thread.join(timeout)
         return not self._job.thread.is_alive()
 
-    def _begin(self, work: Callable[[_Job], None]) -> int:
+    def _begin(self, device: str, work: Callable[[_Job], None]) -> int:
         self.stop()
         self._generation += 1
-        self._job = _Job(self._generation, self._reports.put, work, None if self._job is None else self._job.thread)
+        before = None if self._job is None else self._job.thread
+        self._job = _Job(self._generation, self._reports.put, work, before, Seat(device, self))
         return self._generation
 
 
@@ -119,8 +124,9 @@ class _Job:
         tell: Callable[[Report], None],
         work: Callable[[_Job], None],
         before: threading.Thread | None,
+        seat: Seat,
     ) -> None:
-        self.generation, self._tell, self._work, self._before = generation, tell, work, before
+        self.generation, self._tell, self._work, self._before, self._seat = generation, tell, work, before, seat
         self.go, self.stopped = threading.Event(), threading.Event()
         self.go.set()
         self._told = 0.0
@@ -132,10 +138,12 @@ class _Job:
         self._tell(Report(self.generation, phase, **rest))
 
     def before_epoch(self, unit: Unit, epoch: int) -> None:
-        """Say how far the fleet is, and wait while the tournament is paused."""
+        """Say how far the fleet is, and wait while the tournament is paused or others train."""
         if not self.go.is_set():
+            self._seat.leave()
             self.tell(Phase.PAUSED, unit=unit, epoch=epoch)
             self.go.wait()
+        self._seat.take(self.stopped, lambda place: self.tell(Phase.RUNNING, unit=unit, epoch=epoch, place=place))
         if epoch == 1 or time.monotonic() - self._told >= TELL_EVERY:
             self._told = time.monotonic()
             self.tell(Phase.RUNNING, unit=unit, epoch=epoch)
@@ -153,6 +161,38 @@ class _Job:
             self.tell(Phase.FAILED, message=str(error) if isinstance(error, ValueError) else sentence(error))
         else:
             self.tell(Phase.STOPPED if self.stopped.is_set() else Phase.FINISHED)
+        finally:
+            self._seat.leave()
+
+
+class Seat:
+    """A job's place in the line of its device, which all sessions of this process share."""
+
+    def __init__(self, device: str, session: object) -> None:
+        self._device, self._session = device, session
+        self._called = threading.Event()
+        self._turn: Turn | None = None
+
+    def take(self, stopped: threading.Event, tell: Callable[[int], object]) -> None:
+        """Wait for a turn, or for `stopped`; tell the place in the line whenever it changes."""
+        if self._turn is None:
+            self._turn = Turn(line(devices.resolve(self._device)), self._session, self._called.set)
+        self._turn.pass_on()
+        told = 0
+        while not stopped.is_set():
+            self._called.clear()
+            place = self._turn.take()
+            if not place:
+                break
+            if place != told:
+                told = place
+                tell(place)
+            self._called.wait(TELL_EVERY)
+
+    def leave(self) -> None:
+        """Let others train."""
+        if self._turn is not None:
+            self._turn.leave()
 
 
 def _hold(job: _Job, spec: Spec, store: Store, device: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from explorer.views.losses import Hook, plain_ticks
 from explorer.views.race import LOOKS
-from explorer.views.style import LINE_LOOKS, number
+from explorer.views.style import LINE_LOOKS, LOG_TICKS, number
 from explorer.views.tournament import drawn_by
 
 
@@ -92,6 +92,7 @@ def curves(hooks: Mapping[str, Hook]) -> Any:
         ylim=(0.5, 10),
         xlabel="epoch",
         ylabel="best validation loss over the target",
+        yticks=LOG_TICKS,
         yformatter=plain_ticks(),
         responsive=True,
         show_grid=True,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from explorer.views import losses
 from explorer.views.losses import Hook
+from explorer.views.style import LOG_TICKS
 from explorer.views.tournament import TAU_MAX, drawn_by, look
 
 FASTEST = "#8a8f98"
@@ -108,6 +109,7 @@ def strip(hooks: Mapping[str, Hook]) -> Any:
         xlabel="time to the target",
         ylabel="",
         yticks=[0],
+        xticks=LOG_TICKS,
         xformatter=losses.plain_ticks(),
         responsive=True,
         show_grid=True,
