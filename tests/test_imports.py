@@ -33,14 +33,15 @@ STARTS_THREADS = {"_thread", "concurrent", "multiprocessing", "threading"}
 THREAD_OWNERS = {
     "training/worker.py",
     "training/line.py",
+    "training/tally.py",
     "training/separate/child.py",
     "training/separate/process.py",
     "records/store/recorder.py",
     "tournament/host.py",
     "base/side_by_side.py",
 }
-"""A worker's thread lives with its session, the recorder's and the tournaments' with the process, the watch of a plug-in's
-process with that; the line and `separate.process` have but locks; the last one's end with its function."""
+"""A worker's thread lives with its session, the recorder's and the tournaments' with the process, the watch of a
+plug-in's process with that; line, tally and `separate.process` have but locks; the last one's end with its function."""
 
 
 def files():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from tornado.netutil import bind_sockets
@@ -14,6 +14,8 @@ UNUSED_AFTER = 2000
 """Milliseconds after its tab has closed at which a session may be ended, its thread and memory with it."""
 CHECK_EVERY = 1000
 """Milliseconds between two looks for such sessions."""
+LARGEST = 20 << 20
+"""Bytes of one request, as of one message on the websocket; a larger one ends its connection."""
 
 
 def command(
@@ -26,6 +28,15 @@ def command(
         typer.Option(help="Host, or host:port, that browsers may reach the app by, beside this one.  Repeat for more."),
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Open the app in a browser.")] = False,
+    at_once: Annotated[
+        int | None, typer.Option(min=1, help="Experiments that train at once; others wait in line.  One a core if not.")
+    ] = None,
+    max_sessions: Annotated[
+        int | None, typer.Option(min=1, help="Sessions at a time; more are shown a sentence.")
+    ] = None,
+    max_runs: Annotated[int | None, typer.Option(min=1, help="Runs of one start, all lanes together.")] = None,
+    max_epochs: Annotated[int | None, typer.Option(min=1, help="Epochs that a run may be given.")] = None,
+    max_layers: Annotated[int | None, typer.Option(min=1, help="Hidden layers that a network may have.")] = None,
 ) -> None:
     """Serve the app."""
     with sentences():
@@ -35,19 +46,31 @@ def command(
     os.environ.setdefault("BOKEH_RESOURCES", "server")
     import panel as pn
 
-    from explorer.app import page
+    from explorer.app import page, server
+    from explorer.training import caps, line
 
+    if at_once is not None:
+        line.limit(at_once)
+    caps.set_caps(caps.Caps(max_runs, max_epochs, max_layers))
     hosts = ["localhost", "127.0.0.1", address, *(origin or [])]
-    pn.serve(
-        page,
+    entrance = server.Entrance(page, max_sessions)
+    made: Any = pn.serve(
+        entrance.admit,
         port=port,
         address=address,
         websocket_origin=[host if ":" in host else f"{host}:{port}" for host in hosts],
         show=show,
+        start=False,
         title="Optimizer Explorer",
+        extra_patterns=server.patterns(entrance),
+        http_server_kwargs={"max_body_size": LARGEST},
         unused_session_lifetime_milliseconds=UNUSED_AFTER,
         check_unused_sessions_milliseconds=CHECK_EVERY,
     )
+    made._tornado.add_transform(server.Guarded)
+    server.log_lines()
+    made.start()
+    made.io_loop.start()
 
 
 def _check_free(address: str, port: int) -> None:

@@ -22,8 +22,8 @@ from itertools import count
 import torch
 
 from explorer.challenge.settings import Challenge
-from explorer.records import Fault, Phase, Place, Run
-from explorer.training import devices
+from explorer.records import Fault, Phase, Place, Run, Snapshot
+from explorer.training import caps, devices, tally
 from explorer.training.experiment import Experiment, Look, Record, needed
 from explorer.training.faults import sentence
 from explorer.training.landscape import LandscapeLook
@@ -39,6 +39,7 @@ NICENESS = 10
 LOOK_AGAIN = 0.25
 """Seconds between two looks at the line while waiting in it; who is called is awake at once."""
 
+_numbers = count(1)
 _living: weakref.WeakSet[Worker] = weakref.WeakSet()
 
 
@@ -83,6 +84,8 @@ class Worker:
         self._previewed: Survey | None = None
         self._pending: _Pending | None = None
         self._session = self if session is None else session
+        self._number = next(_numbers)
+        self._phase: Phase | None = None
         self._turn: Turn | None = None
         self._place = self._told = 0
         self._streams = False
@@ -232,7 +235,25 @@ class Worker:
     def _tell_place(self, place: int) -> None:
         if place != self._told:
             self._told = place
-            self._records.put(Place(self._latest, place, self._device().type))
+            self._tell(Place(self._latest, place, self._device().type))
+
+    def _tell(self, record: Record) -> None:
+        """Hand a record over, and write down what whoever runs a server wants to know of it."""
+        match record:
+            case Snapshot():
+                tally.add("run_epochs", record.train_loss.size)
+                if record.phase is not self._phase:
+                    self._phase = record.phase
+                    self._note("phase", fleet=record.generation, phase=str(record.phase), epoch=record.epoch)
+            case Place():
+                self._note("line", logging.DEBUG, fleet=record.generation, place=record.place, device=record.device)
+            case Fault():
+                tally.add("faults")
+                self._note("fault", logging.ERROR, fleet=record.generation, said=record.message, trace=record.details)
+        self._records.put(record)
+
+    def _note(self, event: str, level: int = logging.INFO, **facts: object) -> None:
+        log.log(level, event, extra={"facts": {"session": self._number, **facts}})
 
     def _device(self) -> torch.device:
         """Where the work in hand is done."""
@@ -258,7 +279,7 @@ class Worker:
         if not survey.done:
             survey.advance()
         if survey.done:
-            self._records.put(survey.instances)
+            self._tell(survey.instances)
             self._previewed = None
 
     def _preview(self, generation: int, challenge: Challenge, seeds: Sequence[int]) -> None:
@@ -268,19 +289,20 @@ class Worker:
         try:
             datasets = {seed: challenge.dataset(seed) for seed in seeds}
         except Exception as error:
-            self._records.put(Fault(generation, sentence(error), traceback.format_exc()))
+            self._tell(Fault(generation, sentence(error), traceback.format_exc()))
             return
         self._previewed = Survey(challenge, [Run(seed, {}) for seed in seeds], datasets, generation)
-        self._records.put(self._previewed.instances)
+        self._tell(self._previewed.instances)
 
     def _start(self, generation: int, plan: Plan, paused: bool) -> None:
         if generation != self._latest:
             return
         self._end()
         try:
+            caps.check(plan)
             self._pending = _Pending(generation, plan, paused, needed(plan))
         except Exception as error:
-            self._records.put(Fault(generation, sentence(error), traceback.format_exc()))
+            self._tell(Fault(generation, sentence(error), traceback.format_exc()))
             return
         if self._called():
             self._build(self._pending)
@@ -293,18 +315,22 @@ class Worker:
                 # A stream of this thread's own: two sessions' fleets share the device instead of taking turns.
                 torch.cuda.set_stream(torch.cuda.Stream())
                 self._streams = True
-            experiment = Experiment(pending.generation, pending.plan, self._records.put, pending.paused, self._run)
+            experiment = Experiment(pending.generation, pending.plan, self._tell, pending.paused, self._run)
         except Exception as error:
-            self._records.put(Fault(pending.generation, sentence(error), traceback.format_exc()))
+            self._tell(Fault(pending.generation, sentence(error), traceback.format_exc()))
             return
         self._experiment = experiment
+        tally.add("starts")
+        entries = [entry.name or type(entry.optimizer).__name__ for entry in pending.plan.entries]
+        runs = sum(len(lane.fleet.runs) for lane in experiment.lanes)
+        self._note("started", fleet=pending.generation, lanes=entries, runs=runs, device=str(self._device()))
         experiment.look(*self._looking)
         for command in pending.later:
             command(experiment)
 
     def _stop(self) -> None:
         if self._pending is not None:
-            self._records.put(Place(self._pending.generation, 0, self._device().type, given_up=True))
+            self._tell(Place(self._pending.generation, 0, self._device().type, given_up=True))
             self._pending, self._told = None, 0
         elif self._experiment is not None:
             self._experiment.stop()
@@ -325,7 +351,7 @@ class Worker:
         held = self._experiment or self._pending or (self._previewed and self._previewed.instances)
         self._experiment = self._previewed = self._pending = None
         if held:
-            self._records.put(Fault(held.generation, sentence(error), traceback.format_exc()))
+            self._tell(Fault(held.generation, sentence(error), traceback.format_exc()))
 
 
 def yield_to_others() -> None:
