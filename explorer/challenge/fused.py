@@ -1,4 +1,4 @@
-"""The network of a whole fleet on a CUDA device: one kernel a layer forward, one backward, few for all square weights.
+"""The network of a whole fleet on a CUDA device: one kernel a layer forward, one backward, one for all square weights.
 
 The same mathematics as `StackedMLP`, its literal twin; what differs is how it is cut into kernels (`kernels.py`).
 """
@@ -38,35 +38,29 @@ def supports(challenge: Challenge, device: torch.device, precision: str) -> bool
 @dataclass(frozen=True)
 class Tiles:
     """How kernels are cut: columns of a layer's tile, its step along the sum and its warps; rows of an output tile;
-    rows, columns, step and warps for square gradients and for evaluation.
-
-    together: of how many layers the square gradients are computed at once; fewer find more in the cache."""
+    rows, columns, step and warps for square gradients and for evaluation."""
 
     layer: tuple[int, int, int]
     output: int
     square: tuple[int, int, int, int]
     evaluation: tuple[int, int, int, int]
-    together: int = 64
 
 
 def tiles(runs: int, precision: str) -> Tiles:
     """Measured on an H100: small tiles spread few runs over the card, large ones read less memory once it is full."""
     if runs <= 8:
         if precision == "tf32":
-            return Tiles(layer=(8, 64, 4), output=16, square=(32, 32, 32, 4), evaluation=(64, 16, 64, 4))
-        return Tiles(layer=(8, 64, 8), output=16, square=(32, 64, 64, 4), evaluation=(64, 16, 128, 4))
+            return Tiles(layer=(8, 128, 4), output=16, square=(32, 32, 32, 4), evaluation=(64, 16, 64, 4))
+        return Tiles(layer=(8, 128, 8), output=16, square=(32, 64, 64, 4), evaluation=(64, 16, 128, 4))
     if precision == "tf32":
         return Tiles(layer=(32, 32, 4), output=64, square=(128, 128, 32, 8), evaluation=(128, 64, 32, 4))
     return Tiles(layer=(64, 32, 4), output=64, square=(128, 64, 32, 4), evaluation=(128, 64, 32, 8))
 
 
 class FusedMLP(Network):
-    """Forward and backward in a few Triton kernels; float32 tensors, products in float32 or TF32.
+    """Forward and backward in a few Triton kernels; float32 tensors, products in float32 or TF32."""
 
-    With TF32, which keeps 11 bits of each factor, layers are kept in float16, which has as many.
-    """
-
-    activations = 2
+    activations = 3
 
     def __init__(self, challenge: Challenge, runs: int, device: torch.device, precision: str) -> None:
         super().__init__(challenge, runs, device, torch.float32)
@@ -76,9 +70,8 @@ class FusedMLP(Network):
         self._chained = device.type == "cuda"
         width, hidden = challenge.width, self.hidden
         room = (hidden, runs, self.largest_batch, width)
-        kept = torch.float16 if precision == "tf32" else torch.float32
-        self._relu, self._delta = torch.empty(room, device=device, dtype=kept), torch.empty(room, device=device)
-        self._spread = torch.empty(hidden, runs, 4, width, device=device)
+        self._relu, self._normalized, self._delta = torch.empty(3, *room, device=device).unbind()
+        self._spread = torch.empty(hidden, runs, 2, width, device=device)
         self._error = torch.empty(runs, self.largest_batch, challenge.output_dims, device=device)
         counts = (challenge.val_size, challenge.test_size)
         self._counts = torch.tensor(counts, device=device)[:, None] * float(challenge.output_dims)
@@ -108,28 +101,27 @@ class FusedMLP(Network):
         below, below_run, below_row, inputs = x, x.stride(0), x.stride(1), x.shape[2]
         for layer in range(self.hidden):
             launch(kernels.forward_layer, grid,
-                below, below_run, below_row, self._spread[layer - 1], params.buffer, run, self._weights[layer],
-                self._norms[layer], self._relu[layer], self._spread[layer],
+                below, below_run, below_row, params.buffer, run, self._weights[layer], self._norms[layer],
+                self._relu[layer], self._normalized[layer], self._spread[layer],
                 tracked.buffer[:, self._statistics[layer] :], tracked.buffer.stride(0), size, room,
                 K=inputs, N=width, BIAS=self._biases[layer], STEP=self._step, TRACK=statistics is not None,
-                MOMENTUM=MOMENTUM, EPS=EPS, NORMALIZE=layer > 0, BK=_step(inputs, step),
-                launch_pdl=self._chained and layer > 0, **tile,
+                MOMENTUM=MOMENTUM, EPS=EPS, BK=_step(inputs, step), launch_pdl=self._chained and layer > 0, **tile,
             )  # fmt: skip
-            below, below_run, below_row, inputs = self._relu[layer], room, width, width
+            below, below_run, below_row, inputs = self._normalized[layer], room, width, width
 
         outputs, rows = self.challenge.output_dims, self.tiles.output
         last = {"K": width, "N": outputs, "BIAS": self._biases[-1], "BN": 16, "num_warps": 4, **products, **follows}
         squared = torch.empty(triton.cdiv(size, rows), runs, device=x.device)
         launch(kernels.output_layer, tuple(squared.shape),
-            below, below_run, self._spread[-1], params.buffer, run, self._weights[-1], y, y.stride(0), squared,
+            below, below_run, params.buffer, run, self._weights[-1], y, y.stride(0), squared,
             self._error, self._error.stride(0), size, self._delta_scale(x),
             BM=rows, BK=_step(width, 128), **last,
         )  # fmt: skip
         if self._trained[-1]:
             step = _step(width, 32)
             launch(kernels.output_gradients, (triton.cdiv(width, step), runs),
-                below, below_run, self._spread[-1], self._error, self._error.stride(0), self.gradients.buffer, run,
-                self._weights[-1], size, BM=self._rows, BK=step, **last,
+                below, below_run, self._error, self._error.stride(0), self.gradients.buffer, run, self._weights[-1],
+                size, BM=self._rows, BK=step, **last,
             )  # fmt: skip
 
         above, above_run, inputs = self._error, self._error.stride(0), outputs
@@ -143,8 +135,14 @@ class FusedMLP(Network):
                 BIAS=self._biases[layer], BK=_step(inputs, step), **tile, **follows,
             )  # fmt: skip
             above, above_run, inputs = self._delta[layer], room, width
-            if 0 < layer <= self._square and (layer - 1) % self.tiles.together == 0:
-                self._square_gradients(layer, size, products | follows)
+        if self._square:
+            rows, columns, step, warps = self.tiles.square
+            cells = triton.cdiv(width, rows) * triton.cdiv(width, columns)
+            launch(kernels.weight_gradients, (cells, self._square, runs),
+                self._delta[1], self._normalized[0], self.gradients.buffer, run, self._weights[1], size,
+                runs * room, room, N=width, ROWS=self._rows, STRIDE=self._stride, BM=rows, BN=columns, BK=step,
+                num_warps=warps, **products, **follows,
+            )  # fmt: skip
         return squared
 
     def losses(self, params: Tensors, x: Tensor, y: Tensor, out: Tensor) -> None:
@@ -169,18 +167,6 @@ class FusedMLP(Network):
         )  # fmt: skip
         torch.sum(parts, dim=0, out=out)
         out.div_(self._counts)
-
-    def _square_gradients(self, first: int, size: int, options: dict[str, Any]) -> None:
-        """The gradients of square weights from layer `first` on, of as many layers as are done together."""
-        rows, columns, step, warps = self.tiles.square
-        width, runs, room = self.challenge.width, self.runs, self.largest_batch * self.challenge.width
-        cells = triton.cdiv(width, rows) * triton.cdiv(width, columns)
-        layers = min(self.tiles.together, self._square + 1 - first)
-        launch(kernels.weight_gradients, (cells, layers, runs),
-            self._delta[first], self._relu[first - 1], self._spread[first - 1], self.gradients.buffer,
-            self.gradients.buffer.stride(0), self._weights[first], size, runs * room, room, 4 * runs * width,
-            N=width, ROWS=self._rows, STRIDE=self._stride, BM=rows, BN=columns, BK=step, num_warps=warps, **options,
-        )  # fmt: skip
 
     @property
     def _stride(self) -> int:

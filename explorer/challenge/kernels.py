@@ -3,9 +3,6 @@
 Everywhere: `run` counts runs; a tile has all BM ≥ B rows of a batch and BN columns of a layer; a run's parameters lie
 in one row of a flat buffer (`explorer.base.tensors.Layout`), at the offsets that the caller gives.  `tl.dot` multiplies
 in PRECISION: tf32x3 splits each factor in two and adds three products, which is as exact as float32 arithmetic.
-
-What a batch norm makes of a layer is never stored: whoever reads the layer's ReLUs multiplies by the third row of
-`spread` and adds the fourth, which costs less than memory does.
 """
 
 # pyright: reportArgumentType=false, reportIndexIssue=false, reportOperatorIssue=false, reportMissingImports=false
@@ -29,28 +26,14 @@ def _follow(CHAINED: tl.constexpr):
 
 
 @triton.jit
-def _normalize(a, spread, k, inside, K: tl.constexpr):
-    """Columns k (the last axis) of a layer's ReLUs as its batch norm hands them on; zero where not `inside`."""
-    scale = tl.load(spread + 2 * K + k, k < K, other=0.0)
-    shift = tl.load(spread + 3 * K + k, k < K, other=0.0)
-    return tl.where(inside, a.to(tl.float32) * scale[None, :] + shift[None, :], 0.0)
-
-
-@triton.jit
-def _product(rows, left, left_row, B, columns, right, right_k, right_column, spread,
+def _product(rows, left, left_row, B, columns, right, right_k, right_column,
              K: tl.constexpr, N: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
-             PRECISION: tl.constexpr, NORMALIZE: tl.constexpr):  # fmt: skip
-    """Σ_k left[row, k] · right[k, column], zero in rows from B and columns from N: `[BM, BN]`.
-
-    With NORMALIZE left holds ReLUs, and the product is of what `spread` makes of them.
-    """
+             PRECISION: tl.constexpr):  # fmt: skip
+    """Σ_k left[row, k] · right[k, column], zero in rows from B and columns from N: `[BM, BN]`."""
     total = tl.zeros((BM, BN), dtype=tl.float32)
     for start in range(0, K, BK):
         k = start + tl.arange(0, BK)
-        inside = (rows[:, None] < B) & (k[None, :] < K)
-        a = tl.load(left + rows[:, None] * left_row + k[None, :], inside, other=0.0)
-        if NORMALIZE:
-            a = _normalize(a, spread, k, inside, K)
+        a = tl.load(left + rows[:, None] * left_row + k[None, :], (rows[:, None] < B) & (k[None, :] < K), other=0.0)
         b = tl.load(
             right + k[:, None] * right_k + columns[None, :] * right_column,
             (k[:, None] < K) & (columns[None, :] < N),
@@ -61,16 +44,15 @@ def _product(rows, left, left_row, B, columns, right, right_k, right_column, spr
 
 
 @triton.jit(do_not_specialize=["B"])
-def forward_layer(below, below_run, below_row, below_spread, parameters, parameters_run, weight, norm,
-                  relu, spread, statistics, statistics_run, B, room_run,
+def forward_layer(below, below_run, below_row, parameters, parameters_run, weight, norm,
+                  relu, normalized, spread, statistics, statistics_run, B, room_run,
                   K: tl.constexpr, N: tl.constexpr, BIAS: tl.constexpr, STEP: tl.constexpr, TRACK: tl.constexpr,
-                  MOMENTUM: tl.constexpr, EPS: tl.constexpr, NORMALIZE: tl.constexpr,
+                  MOMENTUM: tl.constexpr, EPS: tl.constexpr,
                   BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
                   CHAINED: tl.constexpr):  # fmt: skip
-    """A hidden layer on a batch: relu = max(below · Wᵀ + b, 0), and its batch norm γ (relu − mean) / √(var + ε) + β.
+    """A hidden layer on a batch: relu = max(below · Wᵀ + b, 0), normalized = γ (relu − mean) / √(var + ε) + β.
 
-    spread `[R, 4, N]` takes the batch's mean, one over the deviation r, γr and β − γr·mean; the running statistics move
-    with TRACK.  below: the layer's inputs; with NORMALIZE the ReLUs of the layer below, whose spread is below_spread.
+    spread `[R, 2, N]` takes the batch's mean and one over the deviation; the running statistics move with TRACK.
     weight, norm: offsets of the weight and of the batch norm's first tensor; the bias lies BIAS elements after the
     weight, the batch norm's next tensor STEP after the last.  statistics: where the running statistics start.
     """
@@ -79,8 +61,7 @@ def forward_layer(below, below_run, below_row, below_spread, parameters, paramet
     rows, columns = tl.arange(0, BM), tl.program_id(0) * BN + tl.arange(0, BN)
     inside, real = rows[:, None] < B, columns < N
     mine = parameters + run * parameters_run
-    h = _product(rows, below + run * below_run, below_row, B, columns, mine + weight, 1, K, below_spread + run * 4 * K,
-                 K, N, BM, BN, BK, PRECISION, NORMALIZE)  # fmt: skip
+    h = _product(rows, below + run * below_run, below_row, B, columns, mine + weight, 1, K, K, N, BM, BN, BK, PRECISION)
     h += tl.load(mine + weight + BIAS + columns, real, other=0.0)[None, :]
     a = tl.where(inside, tl.maximum(h, 0.0), 0.0)
     mean = tl.sum(a, 0) / B
@@ -91,11 +72,9 @@ def forward_layer(below, below_run, below_row, below_spread, parameters, paramet
     beta = tl.load(mine + norm + STEP + columns, real, other=0.0)
     at = run * room_run + rows[:, None] * N + columns[None, :]
     tl.store(relu + at, a, inside & real[None, :])
-    mine = spread + run * 4 * N + columns
-    tl.store(mine, mean, real)
-    tl.store(mine + N, rstd, real)
-    tl.store(mine + 2 * N, gamma * rstd, real)
-    tl.store(mine + 3 * N, beta - gamma * rstd * mean, real)
+    tl.store(normalized + at, centred * (gamma * rstd)[None, :] + beta[None, :], inside & real[None, :])
+    tl.store(spread + run * 2 * N + columns, mean, real)
+    tl.store(spread + run * 2 * N + N + columns, rstd, real)
     if TRACK:
         running = statistics + run * statistics_run + columns
         old = tl.load(running, real)
@@ -113,8 +92,7 @@ def evaluate_layer(below, below_run, below_row, parameters, parameters_run, weig
     rows, columns = tl.program_id(1) * BM + tl.arange(0, BM), tl.program_id(0) * BN + tl.arange(0, BN)
     inside, real = rows[:, None] < B, columns < N
     mine = parameters + run * parameters_run
-    h = _product(rows, below + run * below_run, below_row, B, columns, mine + weight, 1, K, None,
-                 K, N, BM, BN, BK, PRECISION, False)  # fmt: skip
+    h = _product(rows, below + run * below_run, below_row, B, columns, mine + weight, 1, K, K, N, BM, BN, BK, PRECISION)
     h += tl.load(mine + weight + BIAS + columns, real, other=0.0)[None, :]
     gamma = tl.load(mine + norm + columns, real, other=0.0)
     beta = tl.load(mine + norm + STEP + columns, real, other=0.0)
@@ -126,8 +104,8 @@ def evaluate_layer(below, below_run, below_row, parameters, parameters_run, weig
 
 
 @triton.jit(do_not_specialize=["B"])
-def output_layer(below, below_run, below_spread, parameters, parameters_run, weight, targets, targets_run, squared,
-                 delta, delta_run, B, scale, K: tl.constexpr, N: tl.constexpr, BIAS: tl.constexpr,
+def output_layer(below, below_run, parameters, parameters_run, weight, targets, targets_run, squared, delta, delta_run,
+                 B, scale, K: tl.constexpr, N: tl.constexpr, BIAS: tl.constexpr,
                  BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
                  CHAINED: tl.constexpr):  # fmt: skip
     """The last layer on a batch, in tiles of rows: delta = scale · error, and squared error in parts `[tiles, R]`."""
@@ -136,9 +114,8 @@ def output_layer(below, below_run, below_spread, parameters, parameters_run, wei
     rows, columns = tl.program_id(0) * BM + tl.arange(0, BM), tl.arange(0, BN)
     real = columns < N
     mask = (rows[:, None] < B) & real[None, :]
-    mine = parameters + run * parameters_run
-    outputs = _product(rows, below + run * below_run, K, B, columns, mine + weight, 1, K, below_spread + run * 4 * K,
-                       K, N, BM, BN, BK, PRECISION, True)  # fmt: skip
+    mine, source = parameters + run * parameters_run, below + run * below_run
+    outputs = _product(rows, source, K, B, columns, mine + weight, 1, K, K, N, BM, BN, BK, PRECISION)
     outputs += tl.load(mine + weight + BIAS + columns, real, other=0.0)[None, :]
     at = rows[:, None] * N + columns[None, :]
     error = tl.where(mask, outputs - tl.load(targets + run * targets_run + at, mask, other=0.0), 0.0)
@@ -147,7 +124,7 @@ def output_layer(below, below_run, below_spread, parameters, parameters_run, wei
 
 
 @triton.jit(do_not_specialize=["B"])
-def output_gradients(below, below_run, below_spread, delta, delta_run, gradients, gradients_run, weight, B,
+def output_gradients(below, below_run, delta, delta_run, gradients, gradients_run, weight, B,
                      K: tl.constexpr, N: tl.constexpr, BIAS: tl.constexpr,
                      BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
                      CHAINED: tl.constexpr):  # fmt: skip
@@ -157,9 +134,8 @@ def output_gradients(below, below_run, below_spread, delta, delta_run, gradients
     rows, outs, k = tl.arange(0, BM), tl.arange(0, BN), tl.program_id(0) * BK + tl.arange(0, BK)
     mask = (rows[:, None] < B) & (outs[None, :] < N)
     d = tl.load(delta + run * delta_run + rows[:, None] * N + outs[None, :], mask, other=0.0)
-    inside = (rows[:, None] < B) & (k[None, :] < K)
-    h = tl.load(below + run * below_run + rows[:, None] * K + k[None, :], inside, other=0.0)
-    h = _normalize(h, below_spread + run * 4 * K, k, inside, K)
+    at = below + run * below_run + rows[:, None] * K + k[None, :]
+    h = tl.load(at, (rows[:, None] < B) & (k[None, :] < K), other=0.0)
     g = tl.dot(tl.trans(d), h, input_precision=PRECISION)
     mine = gradients + run * gradients_run + weight
     tl.store(mine + outs[:, None] * K + k[None, :], g, (outs[:, None] < N) & (k[None, :] < K))
@@ -177,8 +153,7 @@ def evaluate_output(below, parameters, parameters_run, weight, targets, targets_
     real = columns < N
     mask = (rows[:, None] < B) & real[None, :]
     mine = parameters + run * parameters_run
-    outputs = _product(rows, below + run * B * K, K, B, columns, mine + weight, 1, K, None,
-                       K, N, BM, BN, BK, PRECISION, False)  # fmt: skip
+    outputs = _product(rows, below + run * B * K, K, B, columns, mine + weight, 1, K, K, N, BM, BN, BK, PRECISION)
     outputs += tl.load(mine + weight + BIAS + columns, real, other=0.0)[None, :]
     at = targets + run * targets_run + rows[:, None] * N + columns[None, :]
     error = tl.where(mask, outputs - tl.load(at, mask, other=0.0), 0.0)
@@ -205,12 +180,11 @@ def backward_layer(above, above_run, parameters, parameters_run, weight_above, n
     real = columns < N
     mask = (rows[:, None] < B) & real[None, :]
     mine, mine_gradients = parameters + run * parameters_run, gradients + run * gradients_run
-    dh = _product(rows, above + run * above_run, K, B, columns, mine + weight_above, N, 1, None,
-                  K, N, BM, BN, BK, PRECISION, False)  # fmt: skip
+    dh = _product(rows, above + run * above_run, K, B, columns, mine + weight_above, N, 1, K, N, BM, BN, BK, PRECISION)
     at = run * room_run + rows[:, None] * N + columns[None, :]
-    a = tl.load(relu + at, mask, other=0.0).to(tl.float32)
-    mean = tl.load(spread + run * 4 * N + columns, real, other=0.0)
-    rstd = tl.load(spread + run * 4 * N + N + columns, real, other=0.0)
+    a = tl.load(relu + at, mask, other=0.0)
+    mean = tl.load(spread + run * 2 * N + columns, real, other=0.0)
+    rstd = tl.load(spread + run * 2 * N + N + columns, real, other=0.0)
     gamma = tl.load(mine + norm + columns, real, other=0.0)
     xhat = (a - mean[None, :]) * rstd[None, :]
     dbeta, dgamma = tl.sum(dh, 0), tl.sum(dh * xhat, 0)
@@ -236,14 +210,13 @@ def backward_layer(above, above_run, parameters, parameters_run, weight_above, n
 
 
 @triton.jit(do_not_specialize=["B"])
-def weight_gradients(delta, relu, spread, gradients, gradients_run, weight, B, layer_room, room_run, layer_spread,
+def weight_gradients(delta, below, gradients, gradients_run, weight, B, layer_room, room_run,
                      N: tl.constexpr, ROWS: tl.constexpr, STRIDE: tl.constexpr,
                      BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
                      CHAINED: tl.constexpr):  # fmt: skip
     """Σ_b delta[b, out] · below[b, in] of several square layers at once; their weights lie STRIDE elements apart.
 
-    below is what the batch norms make of relu.  delta starts at the first of these layers, relu and spread at the layer
-    below it; they go on layer_room and layer_spread elements a layer.
+    delta and below start at the first of these layers and go on layer_room elements a layer.
     """
     _follow(CHAINED)
     run, layer = tl.program_id(2).to(tl.int64), tl.program_id(1).to(tl.int64)
@@ -255,9 +228,7 @@ def weight_gradients(delta, relu, spread, gradients, gradients_run, weight, B, l
     for first in range(0, ROWS, BK):
         b = first + tl.arange(0, BK)
         d = tl.load(delta + start + b[None, :] * N + outs[:, None], (b[None, :] < B) & (outs[:, None] < N), other=0.0)
-        inside = (b[:, None] < B) & (ins[None, :] < N)
-        h = tl.load(relu + start + b[:, None] * N + ins[None, :], inside, other=0.0)
-        h = _normalize(h, spread + layer * layer_spread + run * 4 * N, ins, inside, N)
+        h = tl.load(below + start + b[:, None] * N + ins[None, :], (b[:, None] < B) & (ins[None, :] < N), other=0.0)
         total = tl.dot(d, h, total, input_precision=PRECISION)
     at = gradients + run * gradients_run + weight + layer * STRIDE + outs[:, None] * N + ins[None, :]
     tl.store(at, total, (outs[:, None] < N) & (ins[None, :] < N))
