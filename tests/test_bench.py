@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 import explorer as ex
 from explorer.cli import app
+from explorer.cli.bench_steps import Still, added
 from explorer.cli.timing import BLOCK, Row, in_turns
 from explorer.training import Fleet
 
@@ -46,15 +47,28 @@ def test_rows_of_epochs(tmp_path):
 
 
 def test_rows_of_steps(tmp_path, monkeypatch):
-    monkeypatch.setattr(ex.optimizers, "names", lambda: ["adam", "muon", "shampoo"])
+    monkeypatch.setattr(ex.optimizers, "names", lambda: ["adam", "shampoo"])
     file = tmp_path / "rows.json"
     arguments = ["--device", "cpu", "--layers", "2", "--runs", "1", "--rounds", "1", "--json", str(file)]
     told = CliRunner().invoke(app, ["bench", "--optimizers", *arguments])
     assert told.exit_code == 0, told.output
-    costs = {row["name"]: row["a_run"] for row in json.loads(file.read_text())["rows"]}
-    assert list(costs) == ["adam", "muon", "shampoo"]
-    for name in costs:
-        assert f"{costs[name] / costs['adam']:.2f}" in told.output
+    took = {row["name"]: row["milliseconds"] for row in json.loads(file.read_text())["rows"]}
+    assert list(took) == ["no optimizer", "adam", "shampoo"]
+    assert took["shampoo"] > took["no optimizer"]
+    lines = {line.rpartition("  ")[0].split("  ")[0]: line.split() for line in told.output.splitlines()[2:]}
+    assert float(lines["adam"][-1]) == 1
+
+
+def test_what_a_step_adds_is_the_median_difference():
+    nothing, ours = (Row(4, "", 1, print, milliseconds=took) for took in ([1.0, 9.0, 2.0], [2.0, 12.0, 9.0]))
+    assert added(ours, nothing) == 3
+
+
+def test_a_still_fleet_trains_nothing():
+    fleet = Still(ex.Challenge.preset("tig", num_hidden_layers=2, width=8), ex.optimizers.create("adam"), [0], "cpu")
+    before = fleet.params.flat.clone()
+    fleet.advance()
+    assert torch.equal(fleet.params.flat, before)
 
 
 def test_an_update_is_what_an_epoch_s_batches_do():

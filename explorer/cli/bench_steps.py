@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import statistics
 
 import torch
 import typer
@@ -10,45 +10,41 @@ import typer
 from explorer import optimizers
 from explorer.challenge import Challenge
 from explorer.cli.timing import Row, in_turns
-from explorer.training import Fleet, devices
-from explorer.training.graph import capture, tensors_of
-
-STEPS = 40
-"""Steps that are timed together: a few refreshes of what some optimizers compute every tenth step."""
+from explorer.training import Fleet
 
 RIVAL = "adam"
 
 
+class Still(Fleet):
+    """A fleet that never moves: what its epochs take is everything but the optimizer."""
+
+    def update(self) -> None:
+        pass
+
+
 def steps(depth: int, runs: int, device: torch.device, rounds: int) -> list[Row]:
-    """Time a step of every optimizer on the shelf, all in turns, and print a table, the cheapest first."""
-    challenge = Challenge.preset("tig", num_hidden_layers=depth)
-    rows = [
-        Row(depth, name, runs, _ready(challenge, name, runs, device), STEPS)
-        for name in [RIVAL, *(name for name in optimizers.names() if name != RIVAL)]
-    ]
+    """Time epochs with every optimizer on the shelf and with none, in turns; print what a step adds, the least first.
+
+    The first row is the epoch with none.  Proposals count as part of the step.
+    """
+    challenge = Challenge.preset("tig", num_hidden_layers=depth, max_epochs=10000, patience=10000)
+    made = [("no optimizer", Still, RIVAL), *((name, Fleet, name) for name in optimizers.names())]
+    rows = []
+    for name, kind, key in made:
+        fleet = kind(challenge, optimizers.create(key), range(runs), str(device))
+        fleet.advance()
+        rows.append(Row(depth, name, runs, fleet.advance))
     in_turns(rows, device, rounds)
-    typer.echo(f"{'optimizer':<22} {'a step, µs':>11} {'a run, µs':>10} {'× ' + RIVAL:>7}")
+    batches = len(challenge.batches())
+    rival = next(row for row in rows if row.name == RIVAL)
+    typer.echo(f"{'optimizer':<22} {'epoch, ms':>10} {'a step, µs':>11} {'× ' + RIVAL:>7}")
     for row in sorted(rows, key=lambda row: row.a_run):
-        step = row.a_run * 1e3
-        typer.echo(f"{row.name:<22} {step * runs:>11.1f} {step:>10.2f} {row.a_run / rows[0].a_run:>7.2f}")
+        step, beside = added(row, rows[0]) / batches, added(row, rows[0]) / added(rival, rows[0])
+        typer.echo(f"{row.name:<22} {row.a_run * runs:>10.3f} {step * 1e3:>11.1f} {beside:>7.2f}")
     return rows
 
 
-def _ready(challenge: Challenge, name: str, runs: int, device: torch.device) -> Callable[[], object]:
-    """`STEPS` updates of a fleet that has trained an epoch, as one CUDA graph where that can be."""
-    fleet = Fleet(challenge, optimizers.create(name), range(runs), str(device))
-    fleet.advance()
-
-    def once() -> None:
-        for _ in range(STEPS):
-            fleet.update()
-
-    with devices.at_work(fleet.device, fleet.precision):
-        if fleet.captured:
-            return capture(once, fleet.update, tensors_of((fleet.params, fleet.state)))
-
-    def uncaptured() -> None:
-        with devices.at_work(fleet.device, fleet.precision):
-            once()
-
-    return uncaptured
+def added(row: Row, nothing: Row) -> float:
+    """Milliseconds that an epoch of `row` takes longer than one of `nothing`: the median of their differences."""
+    pairs = zip(row.milliseconds, nothing.milliseconds, strict=True)
+    return statistics.median(mine - other for mine, other in pairs)
