@@ -19,7 +19,7 @@ ROOMS = {
     "records": (set(), {"numpy", "pandas", "platformdirs", "psutil", "sqlalchemy", "xarray"}),
     "training": (
         {"base", "challenge", "optimizers", "records"},
-        {"numpy", "pandas", "param", "psutil", "torch", "triton", "xarray"},
+        {"IPython", "numpy", "pandas", "param", "psutil", "torch", "triton", "xarray"},
     ),
     "tournament": (
         {"base", "challenge", "optimizers", "records", "training"},

@@ -43,7 +43,8 @@ def test_nothing_is_best_before_the_first_epoch():
 
 
 def test_history_refuses_a_gap():
-    history = grown()
+    history = History(RUNS)
+    history.append(snapshot(1, [[3.0, 2.5, 2.0], [4.0, 5.0, 6.0]]))
     with pytest.raises(ValueError, match="expected epoch 4, got a snapshot from 5"):
         history.append(snapshot(5, [[1.0], [NAN]]))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import panel as pn
@@ -28,6 +28,7 @@ class Controls:
     """
 
     def __init__(self, on_change: Callable[[str], None], complain: Complain) -> None:
+        Setup.param["optimizer"].objects = optimizers.names()  # of today: a notebook or a plug-in may have added some
         self.setup = Setup()
         self.challenge = Challenge.preset(self.setup.preset)
         self.lanes = LaneList(self._show_entrant, lambda: on_change("lanes"))
@@ -75,6 +76,20 @@ class Controls:
     def show(self, name: str) -> None:
         """Put a setting that was changed elsewhere into its widget."""
         self._setup[name].show()
+
+    def take(self, challenge: Challenge | None, stack: Sequence[Optimizer], setup: Mapping[str, Any]) -> None:
+        """Be set to these; `ValueError` with a sentence where that is not allowed."""
+        for name, value in setup.items():
+            setattr(self.setup, name, Setup.check(name, value))
+            self.show(name)
+        if challenge is not None:
+            self.challenge = challenge.replace()
+            self.setup.preset = nearest(challenge)
+            for name in ("preset", *self._challenge):
+                (self._setup | self._challenge)[name].show()
+        if stack:
+            self.lanes.entrants = [Entrant.of(optimizer, {}) for optimizer in stack]
+            self.lanes.select(self.lanes.entrants[0])
 
     def load(self, search: str, others: Mapping[str, address.Setter]) -> list[str]:
         """Take the settings of an address; the sentences about those that were refused.
@@ -203,6 +218,13 @@ class Controls:
             folded(("Data and model", _pairs(data))),
             sizing_mode="stretch_width",
         )
+
+
+def nearest(challenge: Challenge) -> str:
+    """The preset from which the fewest settings of `challenge` differ."""
+    settings = challenge.values
+    presets = {name: Challenge.preset(name).values for name in Challenge.presets()}
+    return min(presets, key=lambda name: sum(presets[name][field] != value for field, value in settings.items()))
 
 
 def _section(title: str, *widgets: Any) -> pmui.Column:

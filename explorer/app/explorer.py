@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from html import escape
 from typing import Any, Protocol
@@ -11,7 +13,7 @@ from typing import Any, Protocol
 import panel as pn
 import panel_material_ui as pmui
 
-from explorer.app import address, figures, html, words
+from explorer.app import address, figures, html, notebook, words
 from explorer.app.controls import Controls, folded
 from explorer.app.entrants import Entrant
 from explorer.app.fields import changes
@@ -22,19 +24,23 @@ from explorer.app.landscape import LandscapePanel
 from explorer.app.losses import LossPanel
 from explorer.app.race import RacePanel
 from explorer.app.replay import ReplayBar
-from explorer.app.session import Session
+from explorer.app.session import Lane, Session, unused
 from explorer.app.setup import PACES
 from explorer.app.share import Share
 from explorer.app.sweep import SweepPanel
 from explorer.app.transport import ICONS, Transport
 from explorer.app.wire import send_at_once
+from explorer.base.jupyter import kernel
 from explorer.challenge import Challenge
 from explorer.challenge.data import FIELDS
+from explorer.optimizers import Optimizer, create
 from explorer.records import Phase
 from explorer.training.inside import InsideLook
 from explorer.training.landscape import LandscapeLook
 from explorer.training.plan import Entry, Plan
 from explorer.training.probes import FunctionLook
+from explorer.training.result import Result, Results
+from explorer.views.race import LOOKS
 
 log = logging.getLogger(__name__)
 
@@ -54,16 +60,37 @@ REFRESH = 200
 """Milliseconds between two looks at the worker: faster costs the page more than it shows."""
 
 
+def _alone(name: str) -> property:
+    return property(
+        lambda self: self._part(name), doc=f"The view {name} by itself, with the buttons that drive the training."
+    )
+
+
 class Explorer(pn.viewable.Viewer):
     """The whole explorer: settings, buttons, figures and the live plot.
 
-    `.servable()` under `panel serve`; as a cell's last line it shows itself in Jupyter.  linked: entries of the address
-    that belong to who shows it.
+    `.servable()` under `panel serve`; as a cell's last line it shows itself in Jupyter, and so does each of its views:
+    `Explorer(optimizers=["adam", "muon"]).race`.  A cell that is run again closes what it made before.
+
+    challenge: to begin with.  optimizers: one lane each, names or from `explorer.optimizers.create`.  setup: by name,
+    what else can be set: seeds (how many), first_seed, device, precision, pace.  `ValueError` names what is forbidden.
+    linked: entries of the address that belong to who shows it.
     """
 
-    def __init__(self, linked: Mapping[str, address.Linked] | None = None, **params) -> None:
-        super().__init__(**params)
+    def __init__(
+        self,
+        challenge: Challenge | None = None,
+        optimizers: Sequence[str | Optimizer] = (),
+        linked: Mapping[str, address.Linked] | None = None,
+        **setup: Any,
+    ) -> None:
+        super().__init__()
+        if kernel() is not None:
+            notebook.claim(self)
+            notebook.prepare()
         self._document = pn.state.curdoc
+        self._shown: list[notebook.Shown] = []
+        self._parts: dict[str, View] = {}
         self._asked = False
         self._loading = False
         self._settings: dict[str, Any] = {}
@@ -113,6 +140,7 @@ class Explorer(pn.viewable.Viewer):
             **(linked or {}),
         }
         self._callback = None
+        self._take(challenge, optimizers, setup)
         self._load_address()
         self._frame.append(self.view.panel)
         # Not before the page has loaded: what changes earlier can get lost on its way, and a request that no browser
@@ -130,15 +158,62 @@ class Explorer(pn.viewable.Viewer):
         return self._made[name]
 
     def __panel__(self) -> pn.viewable.Viewable:
-        return pn.Row(
-            pmui.Column(self.sidebar, width=330, scroll=True), self.main, sizing_mode="stretch_width", min_height=760
-        )
+        sidebar = pmui.Column(self.sidebar, width=330, scroll=True)
+        self._shown.append(notebook.Shown(pn.Row(sidebar, self.main, sizing_mode="stretch_width", min_height=760)))
+        return self._shown[-1]
+
+    losses, race, sweep, function = map(_alone, ("Losses", "Race", "Sweep", "Function"))
+    inside, landscape, frontier = map(_alone, ("Inside", "Landscape", "Frontier"))
+
+    def _part(self, name: str) -> pn.viewable.Viewable:
+        if name not in self._parts:
+            self._parts[name] = self._makers[name]()
+        view = self._parts[name].panel
+        self._shown.append(notebook.Shown(self._transport.panel, self._html["status"], self._notice, view))
+        self._turn()
+        return self._shown[-1]
+
+    @property
+    def results(self) -> Results:
+        """What the lanes have reached by now, each as `explorer.train` gives it."""
+        self._take_in()
+        found = {}
+        for lane in self.session.lanes:
+            result = lane.result(self.session.device)
+            if result is not None:
+                found[unused(lane.name, found)] = result
+        return Results(found)
+
+    def add(self, result: Result, name: str = "") -> None:
+        """Let a result from elsewhere join the race, for good; name: the optimizer's own if none is given."""
+        session = self.session
+        if len(self.controls.lanes.entrants) + len(session.guests) >= len(LOOKS):
+            raise ValueError(f"The race has room for {len(LOOKS)} lanes, and they are taken.")
+        session.guests.append(Lane.of(name or result.optimizer.described, result))
+        self._turn()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Hold this thread until nothing trains any more; `TimeoutError` after `timeout` seconds."""
+        began = time.monotonic()
+        while self._take_in() in (Phase.PREPARING, Phase.RUNNING):
+            if timeout is not None and time.monotonic() - began > timeout:
+                raise TimeoutError(f"The training goes on after {timeout:g} seconds.")
+            time.sleep(0.05)
 
     def close(self) -> None:
         """End the training thread and the updates."""
         if self._callback is not None:
             self._callback.stop()
         self.session.close()
+
+    def _take(self, challenge: Challenge | None, stack: Sequence[str | Optimizer], setup: dict[str, Any]) -> None:
+        self._loading = True
+        made = [create(one) if isinstance(one, str) else one for one in stack]
+        if len(made) > len(LOOKS):
+            raise ValueError(f"There is room for {len(LOOKS)} optimizers, not for {len(made)}.")
+        self.controls.take(challenge, made, setup)
+        self.session.set_pace(PACES[self.controls.setup.pace])
+        self._loading = False
 
     # What the buttons do
 
@@ -212,10 +287,13 @@ class Explorer(pn.viewable.Viewer):
             return
         session = self.session
         session.replay(self._replay.epoch)
-        look = getattr(self.view, "look", None) if self.main.visible else None
-        if isinstance(look, FunctionLook):
-            look = replace(look, epoch=session.replayed)
-        session.look(look if isinstance(look, FunctionLook | InsideLook) else None)
+        looks = []
+        for look in self._looks():
+            if isinstance(look, FunctionLook):
+                looks.append(replace(look, epoch=session.replayed))
+            elif isinstance(look, InsideLook):
+                looks.append(look)
+        session.look(*dict.fromkeys(looks))
         self._show()
 
     def _train_depths(self, depths: list[int]) -> None:
@@ -229,9 +307,14 @@ class Explorer(pn.viewable.Viewer):
 
     def _map_loss(self) -> None:
         """Compute the loss around the paths."""
-        look = getattr(self.view, "look", None)
-        if isinstance(look, LandscapeLook):
+        look = next((look for look in self._looks() if isinstance(look, LandscapeLook)), None)
+        if look is not None:
             self.session.map_loss(look)
+
+    def _looks(self) -> list[Any]:
+        """What the views that are shown need to see of a fleet."""
+        shown = [*([self.view] if self.main.visible else []), *self._parts.values()]
+        return [view.look for view in shown if hasattr(view, "look")]  # pyright: ignore[reportAttributeAccessIssue]
 
     # What changes bring
 
@@ -325,6 +408,9 @@ class Explorer(pn.viewable.Viewer):
 
     async def _tick(self) -> None:
         """Take in what the worker reported.  A coroutine: it runs on the event loop whatever threads the server has."""
+        self._take_in()
+
+    def _take_in(self) -> Phase:
         try:
             fresh = self.session.drain()
         except Exception:
@@ -333,6 +419,7 @@ class Explorer(pn.viewable.Viewer):
         else:
             if fresh and self.main.visible:
                 self._draw()
+        return self.session.phase
 
     def _show(self) -> None:
         """Bring the page up to date as soon as the document is ours: Bokeh's models must not change before."""
@@ -347,7 +434,7 @@ class Explorer(pn.viewable.Viewer):
     def _draw(self) -> None:
         asked, self._asked = self._asked, False
         try:
-            with pn.io.hold(self._document, policy="collect"):
+            with self._sent():
                 if asked:  # by a person: what only their settings decide
                     self._write_address()
                     self._waiting = changes(self._settings, self._planned()) if self.session.plan else ""
@@ -355,6 +442,12 @@ class Explorer(pn.viewable.Viewer):
         except Exception:
             log.exception("A refresh failed.")
             self._complain("The display could not be updated; the log has the details.")
+
+    def _sent(self) -> AbstractContextManager[None]:
+        """What changes within goes to the page in one piece."""
+        if self._document is None:
+            return notebook.pushed(self._shown)
+        return pn.io.hold(self._document, policy="collect")
 
     def _update(self) -> None:
         session = self.session
@@ -365,7 +458,8 @@ class Explorer(pn.viewable.Viewer):
             self._frame.append(shown.panel)
         for view in self._made.values():
             view.panel.visible = view is shown
-        shown.refresh(session, challenge)
+        for view in (shown, *self._parts.values()):
+            view.refresh(session, challenge)
         self._replay.refresh(session)
         swept = [] if session.lane is None else list(session.lane.optimizer.sweeps)
         self._html["cards"].object = figures.cards(session, outcomes)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import holoviews as hv
+import holoviews.plotting.bokeh  # the backend
 import panel as pn
 
 from explorer.records import History
@@ -13,7 +14,8 @@ from explorer.views import losses as view
 from explorer.views.losses import Line
 from explorer.views.style import LINE_LOOKS, LOSS_LOOKS
 
-hv.extension("bokeh", logo=False)
+# Not `hv.extension`, which would have a notebook's page fetch scripts from outside: `notebook.prepare` brings its own.
+hv.Store.set_current_backend("bokeh")
 # Without a graphics card in the browser, WebGL (HoloViews' default) is several times slower than the canvas.
 hv.renderer("bokeh").param.update(webgl=False)
 

@@ -55,7 +55,7 @@ class Pages:
         first = next(iter(MAKERS))
         self.navigation = pmui.RadioButtonGroup(options=list(MAKERS), value=first, size="small", margin=(0, 10))
         self._made: dict[str, Page] = {}
-        self.explorer = Explorer({"page": Linked(self._load, self._value)})
+        self.explorer = Explorer(linked={"page": Linked(self._load, self._value)})
         self._turn()
         self.navigation.param.watch(self._turn, "value")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
+from itertools import count
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -27,11 +29,14 @@ from explorer.training.inside import InsideLook
 from explorer.training.landscape import LandscapeLook
 from explorer.training.plan import Plan
 from explorer.training.probes import FunctionLook
-from explorer.training.result import outcomes
+from explorer.training.result import Result, outcomes
 from explorer.training.worker import Worker
 from explorer.views.race import Lane as RaceLane
 
 BUSY = (Phase.PREPARING, Phase.RUNNING, Phase.PAUSED)
+FACTS = ("noise_mse", "kernel_floor", "feature_floor", "readout_floor")
+GUEST = -2
+"""The key of lanes that came from no entrant of the list."""
 SAMPLES = 300
 """Looks inside that are kept of a lane at most; when there are more, every second one goes."""
 
@@ -84,6 +89,29 @@ class Lane:
             self._scored = state, (shown, instances), table  # held, so that no other object takes their ids
         return self._scored[2]
 
+    def result(self, device: str) -> Result | None:
+        """What `explorer.train` would give of it as it stands, whatever epoch is looked at; None before a start."""
+        history, instances = self.history, self.instances
+        if history is None or instances is None:
+            return None
+        table = outcomes(self.challenge, history, instances, self.message)
+        return Result(self.challenge.replace(), self.optimizer, history.to_xarray(), table, device)
+
+    @classmethod
+    def of(cls, name: str, result: Result) -> Self:
+        """The lane of something that was trained elsewhere."""
+        table = result.outcomes
+        noise, kernel, feature, readout = (table[fact].to_numpy(dtype=float) for fact in FACTS)
+        history = History.of(result.history, table)
+        return cls(
+            GUEST,
+            name,
+            result.challenge.replace(),
+            result.optimizer,
+            history,
+            Instances(0, noise, kernel, feature, readout),
+        )
+
     def race_lane(self) -> RaceLane | None:
         """What a race shows of it."""
         table = self.outcomes
@@ -99,7 +127,8 @@ class Session:
 
     phase: what is going on.  lanes: of the experiment in hand, in its order; before a start one without a history, with
     the instances that will be met.  lane: the one whose own views are shown.  replayed: the epoch that is looked at, or
-    None for the latest.  hidden: keys of lanes that are left out where lanes are compared.
+    None for the latest.  hidden: keys of lanes that are left out where lanes are compared.  guests: results from
+    elsewhere, which are compared with the lanes and outlive every start.
     """
 
     def __init__(self) -> None:
@@ -110,6 +139,7 @@ class Session:
         self.pace: float | None = None
         self.plan: Plan | None = None
         self.lanes: list[Lane] = []
+        self.guests: list[Lane] = []
         self.selected = 0
         self.phase = Phase.IDLE
         self.device = ""
@@ -199,12 +229,10 @@ class Session:
     def compared(self) -> list[RaceLane]:
         """What the lanes that are compared have reached, each under a name of its own."""
         found: dict[str, RaceLane] = {}
-        for lane in self.lanes:
+        for lane in [*self.lanes, *self.guests]:
             reached = None if lane.key in self.hidden else lane.race_lane()
             if reached is not None:
-                name, number = lane.name, 2
-                while name in found:
-                    name, number = f"{lane.name} #{number}", number + 1
+                name = unused(lane.name, found)
                 found[name] = reached._replace(name=name)
         return list(found.values())
 
@@ -234,11 +262,10 @@ class Session:
         if found and self.selected not in found:
             self.selected = found[0]
 
-    def look(self, look: FunctionLook | InsideLook | None) -> None:
-        """Have the lane sampled from now on as its view needs it; None: no more."""
-        looks = [] if look is None else [look]
-        if look is not None:
-            self.worker.follow(look.run)
+    def look(self, *looks: FunctionLook | InsideLook) -> None:
+        """Have the lane sampled from now on as these need it; without any: no more."""
+        if looks:
+            self.worker.follow(looks[0].run)
         self.worker.look(self.selected, *looks)
 
     def map_loss(self, look: LandscapeLook) -> None:
@@ -254,13 +281,13 @@ class Session:
 
     def set_accuracy_factor(self, value: float) -> None:
         """Score by another threshold, at once."""
-        for lane in self.lanes:
+        for lane in [*self.lanes, *self.guests]:
             lane.challenge.accuracy_factor = value
 
     def replay(self, epoch: int | None) -> None:
         """Show everything as it was after this epoch; None: the latest."""
         self.replayed = epoch
-        for lane in self.lanes:
+        for lane in [*self.lanes, *self.guests]:
             lane.replayed = epoch
 
     def close(self) -> None:
@@ -319,3 +346,9 @@ class Session:
         self._rate.append((time.monotonic(), self.epoch))
         while len(self._rate) > 2 and self._rate[-1][0] - self._rate[0][0] > 2:
             self._rate.pop(0)
+
+
+def unused(name: str, taken: Container[str]) -> str:
+    """This name, with a number where it is taken."""
+    numbered = (f"{name} #{number}" for number in count(2))
+    return name if name not in taken else next(other for other in numbered if other not in taken)

@@ -7,6 +7,7 @@ command line, the documentation and the tests are derived from that declaration.
 from __future__ import annotations
 
 import math
+from html import escape
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -48,6 +49,21 @@ class Declared(param.Parameterized):
     def values(self) -> dict[str, Any]:
         """Every field's value, plain Python, fit for JSON."""
         return {field: getattr(self, field) for field in self.fields()}
+
+    def _repr_html_(self) -> str:
+        """A notebook's picture of it: every field, its value (bold where it is not the default) and what it means."""
+        rows = []
+        for name, field in self.fields().items():
+            value = self.values[name]
+            shown = escape(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+            shown = shown if value == field.default else f"<b>{shown}</b>"
+            rows.append(f"<tr><th>{escape(name)}</th><td>{shown}</td><td>{escape(field.doc or '')}</td></tr>")
+        style = "text-align: left; font-variant-numeric: tabular-nums"
+        return f'<b>{escape(self._title)}</b><table style="{style}"><tbody>{"".join(rows)}</tbody></table>'
+
+    @property
+    def _title(self) -> str:
+        return type(self).__name__
 
     def replace(self, **values: Any) -> Self:
         """A copy with some fields changed."""

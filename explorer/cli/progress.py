@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-import warnings
 from types import TracebackType
 from typing import Self
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from explorer.records import LOSSES, Snapshot, Status
+from explorer.records import Snapshot
+from explorer.training.progress import words
 
 LINE_EVERY = 1.0
 """Seconds between two plain lines."""
@@ -46,17 +45,7 @@ class Progress:
     def update(self, snapshot: Snapshot) -> None:
         """Show the epoch that `snapshot` tells of."""
         if self._console.is_terminal:
-            self._bar.update(self._task, completed=snapshot.epoch, description=_words(snapshot))
+            self._bar.update(self._task, completed=snapshot.epoch, description=words(snapshot))
         elif snapshot.finished or time.monotonic() - self._printed >= LINE_EVERY:
             self._printed = time.monotonic()
-            self._console.print(f"epoch {snapshot.epoch:5}  {_words(snapshot)}", markup=False, soft_wrap=True)
-
-
-def _words(snapshot: Snapshot) -> str:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the median of no run at all is NaN
-        medians = [np.nanmedian(getattr(snapshot, loss)[:, -1]) for loss in LOSSES]
-    losses = "  ".join(f"{name.removesuffix('_loss')} {value:.4g}" for name, value in zip(LOSSES, medians, strict=True))
-    going = sum(status == Status.RUNNING for status in snapshot.status)
-    rate = snapshot.epoch / snapshot.seconds if snapshot.seconds else float("nan")
-    return f"{losses}  {rate:.1f} epochs/s  {going}/{len(snapshot.status)}"
+            self._console.print(f"epoch {snapshot.epoch:5}  {words(snapshot)}", markup=False, soft_wrap=True)

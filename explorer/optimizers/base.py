@@ -102,6 +102,10 @@ class Optimizer(Declared):
         changed = [f"{name}={values[name]}" for name in fields if values[name] != fields[name].default]
         return " ".join([self.key, *changed])
 
+    @property
+    def _title(self) -> str:
+        return self.described
+
     def grid(self) -> list[dict[str, Any]]:
         """The hyperparameters of each run of a sweep, in the order given; one entry where nothing is swept."""
         plain = {name: getattr(self, name) for name in self.fields()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -26,8 +27,26 @@ class History:
         self.best_epoch = np.zeros(len(self.runs), dtype=int)
         self._clock: list[tuple[int, float]] = [(0, 0.0)]
 
+    @classmethod
+    def of(cls, data: xr.Dataset, outcomes: pd.DataFrame) -> Self:
+        """The history that `to_xarray` made `data` of; outcomes: its runs' seeds, hyperparameters and endings."""
+        names = [str(name) for name in data.coords if name not in ("run", "epoch", "seed", "seconds")]
+        rows = outcomes.to_dict("records")
+        made = cls([Run(int(row["seed"]), {name: row[name] for name in names}) for row in rows])
+        made.epoch = data.sizes["epoch"]
+        made._room = np.stack([data[loss].values for loss in LOSSES]).astype(float)
+        made._clock += [(int(epoch), float(at)) for epoch, at in zip(data.epoch, data.seconds, strict=True)]
+        made.status = tuple(Status(row["status"]) for row in rows)
+        made.epochs, made.best_epoch = (outcomes[name].to_numpy(dtype=int) for name in ("epochs", "best_epoch"))
+        return made
+
     def append(self, snapshot: Snapshot) -> None:
-        """Take in the next snapshot; `ValueError` if epochs are missing between."""
+        """Take in the next snapshot; `ValueError` if epochs are missing between.
+
+        Once every run has ended there is nothing more to know, while a fleet may have trained on before it was told.
+        """
+        if all(status != Status.RUNNING for status in self.status):
+            return
         if snapshot.first_epoch != self.epoch + 1:
             raise ValueError(f"expected epoch {self.epoch + 1}, got a snapshot from {snapshot.first_epoch}")
         end = snapshot.epoch

@@ -9,6 +9,7 @@ from explorer.optimizers.base import Optimizer
 from explorer.records import History, Snapshot, Status
 from explorer.training.faults import sentence
 from explorer.training.fleet import Fleet
+from explorer.training.progress import Bar
 from explorer.training.result import Result, outcomes
 from explorer.training.survey import Survey
 
@@ -29,7 +30,7 @@ def train(
 
     challenge: what to learn.  optimizer: from `explorer.optimizers.create`.  device: auto, cpu, cuda, cuda:1.
     on_epoch: called in this thread after each epoch with a `Snapshot` of it.  max_epochs: instead of the challenge's.
-    precision: float32, tf32 or float64.
+    precision: float32, tf32 or float64.  In a notebook a bar shows how far it is.
 
     `ValueError` names a setting that is not allowed.  An optimizer that raises ends its runs as `failed`, with the
     sentence in the outcomes' `message`; so does a device that runs out of memory.
@@ -41,6 +42,7 @@ def train(
     """
     fleet = Fleet(challenge, optimizer, seeds, device, precision, max_epochs)
     history, message = History(fleet.runs), ""
+    bar = Bar(fleet.challenge.max_epochs)
     every = 1 if on_epoch is not None or fleet.device.type == "cpu" else LOOK_EVERY
     finished = False
     while not finished:
@@ -53,6 +55,7 @@ def train(
         snapshot = fleet.snapshot(message=message)
         history.append(snapshot)
         finished = snapshot.finished
+        bar.update(snapshot)
         if on_epoch is not None and snapshot.train_loss.shape[1]:
             on_epoch(snapshot)
     instances = Survey(fleet.challenge, fleet.runs, fleet.datasets).complete()
