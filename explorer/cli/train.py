@@ -110,7 +110,7 @@ def parse_seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
+        if not first.isdecimal() or (dash and not last.isdecimal()) or len(part) > 64:
             raise ValueError(f"seeds = {text!r} is not allowed: it must be like 7, 0-7 or 0,1,5.")
         run = range(int(first), int(last if dash else first) + 1)
         if not 0 < len(run) <= MOST_SEEDS - len(seeds):

@@ -192,14 +192,14 @@ def _class(told: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"{key} describes itself in a way that is not understood.")
     made: dict[str, Any] = {"key": key, "__doc__": doc[:LONGEST_DOC], "__module__": __name__}
     for field in fields:
-        name = field.get("name")
+        name = field.get("name") if isinstance(field, dict) else None
         if not (isinstance(name, str) and NAME.fullmatch(name)) or name in RESERVED:
             raise ValueError(f"{key} has a setting {shown(name)!r}, which is not a name it can have.")
         try:
             made[name] = _parameter(field)
         except Exception:
             raise ValueError(f"{key} declares {name} in a way that is not understood.") from None
-    named = [name for name in rates if name in made] if isinstance(rates, list) else []
+    named = [name for name in rates if isinstance(name, str) and name in made] if isinstance(rates, list) else []
     return made | {"rates": tuple(named), "proposes": told.get("proposes") is True}
 
 

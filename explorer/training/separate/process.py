@@ -62,7 +62,8 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL if quiet else None,
             env=_environment(),
-            start_new_session=True,
+            # Not a session: Linux shares its processors out by session first, whatever the niceness of who is in it.
+            process_group=0,
         )
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._child.stdout, selectors.EVENT_READ)  # pyright: ignore[reportArgumentType]
