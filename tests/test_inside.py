@@ -14,6 +14,7 @@ from reference import batch_order, harness_order, network
 
 from explorer import Challenge, optimizers
 from explorer.app.inside import InsidePanel
+from explorer.app.runs import RunInput
 from explorer.records import History, Phase, Run, Snapshot, Status
 from explorer.records.inside import InsideSample
 from explorer.training import Fleet
@@ -396,7 +397,7 @@ def sources(root):
 
 def test_the_panel_streams_what_is_new(monkeypatch):
     challenge, asked = Challenge.preset("tig"), []
-    panel = InsidePanel(lambda: asked.append(1))
+    panel = InsidePanel(lambda: asked.append(1), RunInput(lambda: None))
     session = SimpleNamespace(inside=[], history=None)
     root = panel.panel.get_root()
     panel.refresh(session, challenge)
@@ -408,7 +409,6 @@ def test_the_panel_streams_what_is_new(monkeypatch):
     panel.refresh(session, challenge)
     found = sources(root)
     assert set(found) == {f"inside {quantity}" for quantity in view.QUANTITIES} - {"inside proposal_distance"}
-    assert panel._run.visible
     assert "3.0 % of the training time" in panel._said.object
     streamed = []
     real = ColumnDataSource.stream
@@ -432,9 +432,9 @@ def test_the_panel_streams_what_is_new(monkeypatch):
 
 def test_the_panel_asks_for_a_run_and_an_interval():
     asked = []
-    panel = InsidePanel(lambda: asked.append(1))
+    panel = InsidePanel(lambda: asked.append(1), RunInput(lambda: asked.append(1)))
     assert panel.look == InsideLook(0, 10)
-    panel._run.value = 3
+    panel._run.take(3)
     panel._every.value = 50
     assert panel.look == InsideLook(3, 50)
     assert len(asked) == 2

@@ -11,6 +11,7 @@ from puppets import TINY, Descent, puppet
 
 import explorer as ex
 from explorer.app.landscape import LandscapePanel
+from explorer.app.runs import RunInput
 from explorer.records import LandscapeSample
 from explorer.training import Fleet
 from explorer.training.film import Film
@@ -409,7 +410,7 @@ def test_the_panel_shows_the_session_s_landscape_and_asks_for_one():
     asked, sample = [], made()
     history = SimpleNamespace(runs=[SimpleNamespace(seed=seed) for seed in (3, 4)])
     session = SimpleNamespace(landscape=None, history=None, replayed=None, lanes=[SimpleNamespace(history=history)] * 2)
-    panel = LandscapePanel(lambda: None, lambda: asked.append(panel.look))
+    panel = LandscapePanel(lambda: None, lambda: asked.append(panel.look), RunInput(lambda: None))
     panel.panel.get_root()
     panel.refresh(session, CHALLENGE)
     assert panel._button.disabled

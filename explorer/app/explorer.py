@@ -24,6 +24,7 @@ from explorer.app.landscape import LandscapePanel
 from explorer.app.losses import LossPanel
 from explorer.app.race import RacePanel
 from explorer.app.replay import ReplayBar
+from explorer.app.runs import RunInput
 from explorer.app.session import Lane, Session, unused
 from explorer.app.setup import PACES
 from explorer.app.share import Share
@@ -97,13 +98,14 @@ class Explorer(pn.viewable.Viewer):
         self._waiting = ""
         self.session = Session()
         self.controls = Controls(self._changed, self._complain)
+        self._run = RunInput(self._turn)
         self._makers: dict[str, Callable[[], View]] = {
-            "Losses": lambda: LossPanel(self._show),
-            "Race": lambda: RacePanel(self._show),
+            "Losses": lambda: LossPanel(self._show, self._run),
+            "Race": lambda: RacePanel(self._show, self._run),
             "Sweep": lambda: SweepPanel(self._show, self._race_value),
-            "Function": lambda: FunctionPanel(self._turn),
-            "Inside": lambda: InsidePanel(self._turn),
-            "Landscape": lambda: LandscapePanel(self._show, self._map_loss),
+            "Function": lambda: FunctionPanel(self._turn, self._run),
+            "Inside": lambda: InsidePanel(self._turn, self._run),
+            "Landscape": lambda: LandscapePanel(self._show, self._map_loss, self._run),
             "Frontier": lambda: FrontierPanel(self._show, self._train_depths),
         }
         self._made: dict[str, View] = {}
@@ -458,13 +460,14 @@ class Explorer(pn.viewable.Viewer):
             self._frame.append(shown.panel)
         for view in self._made.values():
             view.panel.visible = view is shown
+        self._run.refresh(session)
         for view in (shown, *self._parts.values()):
             view.refresh(session, challenge)
         self._replay.refresh(session)
         swept = [] if session.lane is None else list(session.lane.optimizer.sweeps)
         self._html["cards"].object = figures.cards(session, outcomes)
         # A folded table would still be sent, and Tab would find its way into it.
-        self._html["runs"].object = figures.runs(outcomes, swept) if 0 in self._folds.active else ""
+        self._html["runs"].object = figures.runs(outcomes, swept, self._run.value) if 0 in self._folds.active else ""
         self._html["status"].object = f'<p role="status">{self._status(outcomes)}</p>'
         if session.message:
             self._complain(session.message)

@@ -29,14 +29,19 @@ class LossFigure:
     `refresh` brings every rendered copy (a second view, a new theme) up to date.  A data source itself says how far it
     is: what it lacks is streamed, so a copy that is rendered or shown late catches up.
 
-    log, singles, follow: what is shown; take effect at the next `refresh`.
+    log, singles, follow: what is shown; run: the one in hand, whose own curve stands out.  They take effect at the next
+    `refresh`.  `on_pick(run)` is called when a run's own curve is tapped.
     """
 
-    def __init__(self, on_zoom: Callable[[], None], on_render: Callable[[], None]) -> None:
+    def __init__(
+        self, on_zoom: Callable[[], None], on_render: Callable[[], None], on_pick: Callable[[int], None]
+    ) -> None:
         self.log = True
         self.singles = False
         self.follow = True
+        self.run = 0
         self._on_zoom = on_zoom
+        self.on_pick = on_pick
         self.on_render = on_render
         self._axes = {True: _Axis(self, True)}
         self.panel = pn.Column(self._axes[True].panel, sizing_mode="stretch_width", margin=0)
@@ -91,6 +96,8 @@ class _Axis:
             singles = history if self._owner.singles else None
             sources = {name: plots[name].handles["cds"] for name in SINGLES}
             self._stream(singles, sources, view.single_columns, restarted or singles is None)
+            for run, name in enumerate(SINGLES):
+                view.light(figure, plots[name].handles["glyph"], run == self._owner.run)
             for name, data in marks.items():
                 replace(plots[name].handles["cds"], data)
             for name in LINE_LOOKS:
@@ -118,6 +125,9 @@ class _Axis:
             self._rendered.setdefault(plot.state, {})[role] = plot
             if "cds" in plot.handles:
                 plot.handles["cds"].name = f"{'log' if self._log else 'linear'} {role}"
+            if role in SINGLES:
+                selected = plot.handles["cds"].selected
+                selected.on_change("line_indices", lambda name, old, new: self._tapped(selected, SINGLES.index(role)))
             if role == "figure":
                 self._owner.on_render()
                 for name in ("x_range", "y_range"):
@@ -125,6 +135,11 @@ class _Axis:
                     plot.handles[name].on_change("end", self._moved)
 
         return found
+
+    def _tapped(self, selected: Any, run: int) -> None:
+        if selected.line_indices:
+            selected.line_indices = []  # so that the same curve can be tapped again
+            self._owner.on_pick(run)
 
     def _moved(self, attribute: str, old: float, new: float) -> None:
         """A range changed: if not to where we put it, then a person zoomed or panned."""

@@ -52,11 +52,12 @@ def chips(session: Session) -> str:
     return f'<div class="chips">{"".join(curves)}<span>◆ best epoch</span><span>✕ end</span>{note}</div>'
 
 
-def runs(outcomes: pd.DataFrame | None, swept: list[str]) -> str:
-    """One row a run."""
+def runs(outcomes: pd.DataFrame | None, swept: list[str], hand: int) -> str:
+    """One row a run, that in hand marked."""
     if outcomes is None:
         return "<p>No runs yet: press Start.</p>"
     heads = [
+        "run",
         "seed",
         *swept,
         "status",
@@ -70,12 +71,18 @@ def runs(outcomes: pd.DataFrame | None, swept: list[str]) -> str:
         "verdict",
     ]
     rows = []
-    for row in outcomes.to_dict("records"):
+    for run, row in enumerate(outcomes.to_dict("records")):
         done = row["best_epoch"] > 0
         missed = "not yet" if row["status"] == "running" else "fail"
         word = ("pass" if row["passed"] else missed) if done else "–"
         numbers = [number(row[name]) for name in ("val_loss", "test_loss", "threshold", "alpha", "quality")]
-        cells = [row["seed"], *(number(row[name]) for name in swept), words.STATUSES[row["status"]], row["epochs"]]
+        cells = [
+            f"▶ {run}" if run == hand else run,
+            row["seed"],
+            *(number(row[name]) for name in swept),
+            words.STATUSES[row["status"]],
+            row["epochs"],
+        ]
         cells += [row["best_epoch"] or "–", *numbers]
         tag = f' class="{word}"' if done else ""
         rows.append("".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + f"<td{tag}>{word}</td>")

@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 
 from explorer.app import html
 from explorer.app.figure import drop_closed, move, replace
+from explorer.app.runs import RunInput
 from explorer.app.session import Session
 from explorer.challenge import Challenge
 from explorer.records import FunctionSample
@@ -25,10 +26,11 @@ MEANINGS = ("true function, ± the noise σ", "model as it is", "model of the be
 
 
 class FunctionPanel:
-    """`changed` is called when the person asks for another run, input or anchor; `look` is what is asked for."""
+    """`changed` is called when the person asks for another input or anchor; `look` is what is asked for; `run` holds
+    the run in hand."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self._run = pmui.IntInput(label="Run", value=0, start=0, width=110, size="small")
+    def __init__(self, changed: Callable[[], None], run: RunInput) -> None:
+        self._run = run
         self._axis = pmui.IntInput(label="Input", value=1, start=1, width=110, size="small")
         self._across = pmui.IntInput(label="Second input", value=2, start=1, width=130, size="small")
         self._anchor = pmui.IntInput(
@@ -39,7 +41,7 @@ class FunctionPanel:
             size="small",
             description="Where the other inputs are held: at this test sample; 0: at the centre.",
         )
-        for widget in (self._run, self._axis, self._across, self._anchor):
+        for widget in (self._axis, self._across, self._anchor):
             widget.param.watch(lambda event: changed(), "value")
         self._said = html.pane()
         self._on_render = changed
@@ -60,7 +62,7 @@ class FunctionPanel:
         self._grid = pn.Column(sizing_mode="stretch_width", margin=0)
         self.panel = pmui.Column(
             html.pane(f'<div class="chips">{"".join(legend)}</div>'),
-            pmui.FlexBox(self._run, self._axis, self._across, self._anchor, sizing_mode="stretch_width"),
+            pmui.FlexBox(run.panel, self._axis, self._across, self._anchor, sizing_mode="stretch_width"),
             self._grid,
             pn.FlexBox(*self._boxes, sizing_mode="stretch_width", margin=0),
             html.pane(f"<p>{below}</p>"),
@@ -73,7 +75,7 @@ class FunctionPanel:
     def look(self) -> FunctionLook:
         """The run, the inputs and the anchor that are asked for."""
         return FunctionLook(
-            run=max(0, self._run.value or 0),
+            run=self._run.value,
             axis=max(1, self._axis.value or 1) - 1,
             across=max(1, self._across.value or 1) - 1,
             anchor=max(0, self._anchor.value or 0),
@@ -86,13 +88,12 @@ class FunctionPanel:
         self._anchor.end = challenge.test_size
         said = "Press Start to see what is learnt."
         if learnt is not None and session.history is not None and session.instances is not None:
-            self._run.end = len(session.history.runs) - 1
             seed = session.history.runs[learnt.run].seed
             # The fleet may have trained an epoch that came after this run's end.
             ended = dataclasses.replace(learnt, epoch=min(learnt.epoch, session.history.epoch))
             said = view.caption(ended, seed, float(session.instances.noise_mse[learnt.run]))
-        self._run.visible, self._axis.visible = (self._run.end or 0) > 0, self._axis.end > 1
-        self._across.visible, self._anchor.visible = self._axis.end > 2, self._axis.end > 1
+        several = challenge.input_dims > 1
+        self._axis.visible, self._anchor.visible, self._across.visible = several, several, challenge.input_dims > 2
         self._said.object = f"<p>{said}</p>"
         self._plot(learnt)
         self._map(learnt)

@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 
 from explorer.app import html
 from explorer.app.figure import drop_closed, extend
+from explorer.app.runs import RunInput
 from explorer.app.session import Session
 from explorer.challenge import Challenge
 from explorer.records.inside import InsideSample
@@ -79,19 +80,18 @@ def place(axis: Any, start: float, end: float) -> None:
 
 
 class InsidePanel:
-    """`changed` is called when the person asks for another run or interval; `look` is what is asked for."""
+    """`changed` is called when the person asks for another interval; `look` is what is asked for; `run` holds the run
+    in hand."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self._changed = changed
-        self._run = pmui.IntInput(label="Run", value=0, start=0, width=110, size="small", visible=False)
+    def __init__(self, changed: Callable[[], None], run: RunInput) -> None:
+        self._changed, self._run = changed, run
         self._every = pmui.Select(label="Look", options=INTERVALS, value=InsideLook().every, width=170, size="small")
-        for widget in (self._run, self._every):
-            widget.param.watch(lambda event: changed(), "value")
+        self._every.param.watch(lambda event: changed(), "value")
         self._maps: dict[str, Map] = {}
         self._grid = pn.FlexBox(sizing_mode="stretch_width", margin=0)
         self._said = html.pane(f"<p>{NOTHING}</p>")
         self.panel = pmui.Column(
-            pmui.FlexBox(self._run, self._every, sizing_mode="stretch_width"),
+            pmui.FlexBox(run.panel, self._every, sizing_mode="stretch_width"),
             self._said,
             self._grid,
             sizing_mode="stretch_width",
@@ -101,20 +101,17 @@ class InsidePanel:
     @property
     def look(self) -> InsideLook:
         """The run that is asked for, and how often."""
-        return InsideLook(max(0, self._run.value or 0), self._every.value)
+        return InsideLook(self._run.value, self._every.value)
 
     def refresh(self, session: Session, challenge: Challenge) -> None:
         """Show the looks that were taken."""
         samples, history = view.shown(session.inside), session.history
         self._draw(samples, challenge.max_epochs)
         said = NOTHING
-        if history is not None:
-            self._run.end = len(history.runs) - 1
-            if samples:
-                trained = float(history.seconds[-1]) if history.epoch else 0.0
-                spent = sum(sample.cost for sample in session.inside)
-                said = view.caption(samples, history.runs[samples[-1].run].seed, spent, trained)
-        self._run.visible = (self._run.end or 0) > 0
+        if history is not None and samples:
+            trained = float(history.seconds[-1]) if history.epoch else 0.0
+            spent = sum(sample.cost for sample in session.inside)
+            said = view.caption(samples, history.runs[samples[-1].run].seed, spent, trained)
         self._said.object = f"<p>{said}</p>"
 
     def _draw(self, samples: Sequence[InsideSample], limit: int) -> None:

@@ -11,6 +11,7 @@ import panel_material_ui as pmui
 
 from explorer.app import html
 from explorer.app.figure import drop_closed, move, replace
+from explorer.app.runs import RunInput
 from explorer.app.session import Session
 from explorer.challenge import Challenge
 from explorer.records import LandscapeSample
@@ -23,11 +24,11 @@ NOTHING = "Train, then press Compute surface: it shows the paths of all lanes fr
 
 
 class LandscapePanel:
-    """`changed` is called when a figure was rendered, `compute` when the person asks for what `look` says."""
+    """`changed` is called when a figure was rendered, `compute` when the person asks for what `look` says; `run` holds
+    the run in hand."""
 
-    def __init__(self, changed: Callable[[], None], compute: Callable[[], None]) -> None:
-        self._on_render = changed
-        self._run = pmui.IntInput(label="Run", value=0, start=0, width=110, size="small")
+    def __init__(self, changed: Callable[[], None], compute: Callable[[], None], run: RunInput) -> None:
+        self._on_render, self._run = changed, run
         self._loss = pmui.Select(
             label="Loss", value=view.CHOICES[0], options=list(view.CHOICES), width=150, size="small"
         )
@@ -40,7 +41,7 @@ class LandscapePanel:
         along = view.along(None, self._hooks(self._alongs, "along", (*view.LANES, "figure")))
         self.panel = pmui.Column(
             self._legend,
-            pmui.FlexBox(self._run, self._loss, self._button, align_items="center", sizing_mode="stretch_width"),
+            pmui.FlexBox(run.panel, self._loss, self._button, align_items="center", sizing_mode="stretch_width"),
             pn.FlexBox(_box(plane, 500, "3 1 400px"), _box(along, 300, "2 1 340px"), sizing_mode="stretch_width"),
             self._said,
             sizing_mode="stretch_width",
@@ -50,13 +51,11 @@ class LandscapePanel:
     @property
     def look(self) -> LandscapeLook:
         """The run and the loss that are asked for."""
-        return LandscapeLook(max(0, self._run.value or 0), self._loss.value)
+        return LandscapeLook(self._run.value, self._loss.value)
 
     def refresh(self, session: Session, challenge: Challenge) -> None:
         """Show the session's landscape, its paths up to the epoch that is replayed."""
         self._button.disabled = session.history is None
-        self._run.end = 0 if session.history is None else len(session.history.runs) - 1
-        self._run.visible = self._run.end > 0
         self._plot(session.landscape, session.replayed)
         said = NOTHING
         if session.landscape is not None:

@@ -9,17 +9,18 @@ import panel_material_ui as pmui
 
 from explorer.app import figures, html, words
 from explorer.app.figure import LossFigure
+from explorer.app.runs import RunInput
 from explorer.app.session import Session
 from explorer.challenge import Challenge
 from explorer.views.losses import lines
 
 
 class LossPanel:
-    """`changed` is called when the person asks for something else to be shown."""
+    """`changed` is called when the person asks for something else to be shown; `run` holds the run in hand."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self._changed = changed
-        self._figure = LossFigure(self._zoomed, changed)
+    def __init__(self, changed: Callable[[], None], run: RunInput) -> None:
+        self._changed, self._run = changed, run
+        self._figure = LossFigure(self._zoomed, changed, run.take)
         self._chips, self._chances = html.pane(), html.pane()
         self._log = pmui.Switch(value=True, label="Log scale")
         self._follow = pmui.Switch(value=True, label="Follow")
@@ -27,7 +28,7 @@ class LossPanel:
         for switch in (self._log, self._follow, self._singles):
             switch.param.watch(self._switched, "value")
         switches = pmui.FlexBox(
-            self._log, self._follow, self._singles, align_items="center", sizing_mode="stretch_width"
+            self._log, self._follow, self._singles, run.panel, align_items="center", sizing_mode="stretch_width"
         )
         self.panel = pmui.Column(
             self._chips, switches, self._figure.panel, self._chances, sizing_mode="stretch_width", margin=0
@@ -36,6 +37,7 @@ class LossPanel:
     def refresh(self, session: Session, challenge: Challenge) -> None:
         """Show the session as it is."""
         drawn = lines(session.instances, session.threshold)
+        self._figure.run = self._run.value
         self._figure.refresh(session.history, drawn, challenge.max_epochs)
         self._chips.object = figures.chips(session)
         self._singles.visible = session.history is not None and len(session.history.runs) > 1

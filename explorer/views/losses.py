@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import holoviews as hv
 import numpy as np
-from bokeh.models import CustomJSTickFormatter, FixedTicker, LinearAxis, LogAxis
+from bokeh.models import CustomJSTickFormatter, FixedTicker, HoverTool, LinearAxis, LogAxis, TapTool
 
 from explorer.records import History, Instances, Status
-from explorer.views.style import LINE_LOOKS, LOG_TICKS, LOSS_LOOKS, number
+from explorer.views.style import LINE_LOOKS, LOG_TICKS, LOSS_LOOKS, number, scale_of
 
 Hook = Callable[[Any, Any], None]
 Columns = dict[str, list[float]]
@@ -51,19 +51,22 @@ def lines(instances: Instances | None, threshold: np.ndarray | None) -> list[Lin
     return [Line(name, float(np.median(value))) for name, value in values.items() if np.isfinite(value).all()]
 
 
-def columns(history: History | None, start: int = 0, names: Sequence[str] = tuple(LOSS_LOOKS)) -> dict[str, Columns]:
+def columns(
+    history: History | None, start: int = 0, names: Sequence[str] = tuple(LOSS_LOOKS), run: int | None = None
+) -> dict[str, Columns]:
     """For each loss named, the columns of its curve from epoch `start` + 1 on, as plain lists.
 
     One run: `epoch`, `loss`.  Several: `loss` is the median, `low` and `high` the quartiles, where a run that has ended
-    is held at its last loss (leaving it out would make the curve jump whenever one ends).
+    is held at its last loss (leaving it out would make the curve jump whenever one ends).  run: that one alone.
     """
     if history is None or history.epoch <= start:
         return {name: {"epoch": [], "loss": [], "low": [], "high": []} for name in names}
     epochs = list(range(start + 1, history.epoch + 1))
     table = {}
     rows = [list(LOSS_LOOKS).index(name) for name in names]
-    for name, losses in zip(names, _held(history, start, rows), strict=True):
-        if len(history.runs) == 1:
+    whole = _held(history, start, rows) if run is None else history.losses[rows, run : run + 1, start:]
+    for name, losses in zip(names, whole, strict=True):
+        if len(losses) == 1:
             low = median = high = losses[0]
         else:
             low, median, high = _quartiles(losses)
@@ -176,6 +179,7 @@ def losses(
         named(
             hv.Curve(([], []), "epoch", "loss", label=single(run)),
             single(run),
+            _name_single(run),
             color=LOSS_LOOKS["test"].color,
             line_width=1,
             alpha=0.45,
@@ -223,7 +227,7 @@ def losses(
         default_tools=TOOLS,
         active_tools=["box_zoom"],
         toolbar="above",
-        hooks=[_label_axis, *([hooks["figure"]] if "figure" in hooks else [])],
+        hooks=[_label_axis, _touchable, *([hooks["figure"]] if "figure" in hooks else [])],
     )
 
 
@@ -261,6 +265,30 @@ def _label_axis(plot: Any, element: Any) -> None:
         for value in curve.dimension_values(0)
     ]
     set_labels(axis, labels(drawn, Window(0, low, high), log))
+
+
+def _name_single(run: int) -> Hook:
+    """A hook by which a run's own curve is found, and lights up under the mouse."""
+
+    def drawn(plot: Any, element: Any) -> None:
+        renderer = plot.handles["glyph_renderer"]
+        renderer.name = single(run)
+        renderer.selection_glyph = renderer.nonselection_glyph = None
+        renderer.hover_glyph = renderer.glyph.clone(line_width=3, line_alpha=1)
+
+    return drawn
+
+
+def _touchable(plot: Any, element: Any) -> None:
+    """Tools that tell a run's own curve by its name, and take it by a tap."""
+    found = [renderer for renderer in plot.state.renderers if str(renderer.name or "").startswith("run ")]
+    hover = HoverTool(renderers=found, tooltips=[("", "$name"), ("epoch", "@epoch"), ("test loss", "@loss{0.0000}")])
+    plot.state.add_tools(hover, TapTool(renderers=found))
+
+
+def light(figure: Any, glyph: Any, lit: bool) -> None:
+    """Draw a run's own curve so that it stands out among the others, or not."""
+    glyph.update(line_alpha=1.0 if lit else 0.45, line_width=(3 if lit else 1) * scale_of(figure).line)
 
 
 def set_labels(axis: Any, texts: dict[float, str]) -> None:

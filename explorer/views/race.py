@@ -35,11 +35,14 @@ class Lane(NamedTuple):
     outcomes: pd.DataFrame
 
 
-def columns(lane: Lane | None, loss: str, seconds: bool, start: int = 0) -> Columns:
-    """Median and quartiles of a loss (a key of `LOSS_LOOKS`) from epoch `start` + 1 on, over epochs or seconds."""
-    if lane is None:
+def columns(lane: Lane | None, loss: str, seconds: bool, start: int = 0, run: int | None = None) -> Columns:
+    """Median and quartiles of a loss (a key of `LOSS_LOOKS`) from epoch `start` + 1 on, over epochs or seconds.
+
+    run: that run's loss instead.
+    """
+    if lane is None or (run is not None and run >= len(lane.history.runs)):
         return {"x": [], "loss": [], "low": [], "high": []}
-    table = losses.columns(lane.history, start, [loss])[loss]
+    table = losses.columns(lane.history, start, [loss], run)[loss]
     clock = lane.history.seconds[start:].tolist() if seconds else table["epoch"]
     return {"x": clock, "loss": table["loss"], "low": table["low"], "high": table["high"]}
 

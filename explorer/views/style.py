@@ -52,7 +52,7 @@ _SCALED = "scaled"
 
 def resize(figure: Any, scale: Scale) -> None:
     """Draw a Bokeh figure, whichever view it is of, at this scale; the figure itself tells at which it is drawn now."""
-    now = Scale(*next((tag[1:] for tag in figure.tags if tag[0] == _SCALED), DESK))
+    now = scale_of(figure)
     if now == scale:
         return
     text, line, height = (new / old for new, old in zip(scale, now, strict=True))
@@ -69,6 +69,11 @@ def resize(figure: Any, scale: Scale) -> None:
         setattr(figure, border, round((getattr(figure, border) or 0) * text))
     if figure.height:
         figure.height = round(figure.height * height)
+
+
+def scale_of(figure: Any) -> Scale:
+    """At which scale a Bokeh figure is drawn now."""
+    return Scale(*next((tag[1:] for tag in figure.tags if tag[0] == _SCALED), DESK))
 
 
 def _times(size: Any, factor: float) -> Any:

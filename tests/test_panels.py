@@ -1,0 +1,144 @@
+"""Every view's panel without a server: it draws what a session holds, however little or much that is."""
+
+import numpy as np
+import pytest
+
+import explorer as ex
+from explorer.app import figures
+from explorer.app.frontier import FrontierPanel
+from explorer.app.function import FunctionPanel
+from explorer.app.inside import InsidePanel
+from explorer.app.landscape import LandscapePanel
+from explorer.app.losses import LossPanel
+from explorer.app.race import RacePanel
+from explorer.app.runs import RunInput
+from explorer.app.session import Lane, Session
+from explorer.app.sweep import SweepPanel
+from explorer.records import FunctionSample, History, InsideSample, Instances, LandscapeSample, Phase, Snapshot, Status
+from explorer.views.losses import single
+
+CHALLENGE = ex.Challenge.preset("tig")
+PANELS = {
+    "Losses": lambda run: LossPanel(lambda: None, run),
+    "Race": lambda run: RacePanel(lambda: None, run),
+    "Sweep": lambda run: SweepPanel(lambda: None, lambda lane, values: None),
+    "Function": lambda run: FunctionPanel(lambda: None, run),
+    "Inside": lambda run: InsidePanel(lambda: None, run),
+    "Landscape": lambda run: LandscapePanel(lambda: None, lambda: None, run),
+    "Frontier": lambda run: FrontierPanel(lambda: None, lambda depths: None),
+}
+SIZES = [(runs, epochs, lost) for runs in (1, 256) for epochs in (0, 1, 1000) for lost in (False, True)]
+
+
+def lane(key, runs, epochs, lost, inputs=1):
+    """A lane of `runs` runs after `epochs` epochs; lost: its first run's losses are NaN, from the first epoch on."""
+    optimizer = ex.optimizers.create("adam", lr=[1e-3] if runs == 1 else [1e-3, 1e-2])
+    rng = np.random.default_rng(key)
+    grown = Lane(key, f"lane {key}", CHALLENGE.replace(), optimizer)
+    grown.history = History([ex.records.Run(seed // 2, {"lr": (1e-3, 1e-2)[seed % 2]}) for seed in range(runs)])
+    values = rng.uniform(0.05, 1, (3, runs, epochs))
+    counts = np.full(runs, epochs)
+    best = counts.copy()
+    status = [Status.RUNNING] * runs
+    if lost and epochs:
+        values[:, 0], counts[0], best[0], status[0] = np.nan, 1, 0, Status.DIVERGED
+    grown.history.append(Snapshot(1, Phase.RUNNING, 1, *values, tuple(status), counts, best, 1.0, "CPU", lane=key))
+    grown.instances = Instances(1, *np.full((4, runs), 0.04), lane=key)
+    unknown = np.nan if lost else 1.0
+    if epochs:
+        x, outputs = np.linspace(-1, 1, 21), 2
+        side = np.linspace(-1, 1, 5)
+        curve, square, test = np.ones((21, outputs)), np.ones((5, 5, outputs)), np.ones((30, outputs))
+        grown.learnt = FunctionSample(
+            generation=1, run=0, axis=0, epoch=epochs, anchor=np.zeros(inputs), x=x, truth=curve,
+            kept=unknown * curve, current=unknown * curve, train_x=np.zeros(30), train_y=test, test_x=np.zeros(30),
+            residuals=unknown * test, noise_std=0.2, distance=0.1 * unknown, across=1 if inputs > 1 else None,
+            plane=side, plane_truth=square, plane_kept=unknown * square, lane=key,
+        )  # fmt: skip
+        numbers = unknown * rng.uniform(0.1, 1, (8, 3))
+        for epoch in range(0, epochs, 10):
+            frozen = (False, False, True)
+            grown.keep(InsideSample(1, key, 0, epoch, ("1", "2", "out"), frozen, *numbers, cost=0.001))
+    return grown
+
+
+def session_of(*lanes, epochs):
+    held = Session()
+    held.lanes = list(lanes)
+    held.phase = Phase.RUNNING
+    if epochs:
+        n, names = 5, tuple(lane.name for lane in lanes)
+        path = np.linspace(0, 1, min(epochs, 60))
+        each = (
+            tuple(np.arange(len(path)) for _ in lanes),
+            tuple(np.stack([path, -path], axis=1) for _ in lanes),
+            tuple(np.where(path > 0.5, np.nan, 0.5) for _ in lanes),
+        )
+        nodes = np.linspace(-1, 1, n)
+        surface = np.ones((n, n))
+        held.landscape = LandscapeSample(1, names, *each, nodes, nodes, surface, np.array([0.6, 0.3]), "test", 0, 0)
+    return held
+
+
+def held(root):
+    """How much each named data source under a model holds."""
+    sources = [model for model in root.references() if type(model).__name__ == "ColumnDataSource" and model.name]
+    return {model.name: len(next(iter(model.data.values()))) for model in sources}
+
+
+@pytest.mark.parametrize("view", PANELS)
+def test_a_view_survives_every_size(view):
+    run = RunInput(lambda: None)
+    panel = PANELS[view](run)  # one for all sizes, as in the app: to make it is what takes long
+    root = panel.panel.get_root()
+    for runs, epochs, lost in SIZES:
+        panel.refresh(Session(), CHALLENGE)
+        session = session_of(*(lane(key, runs, epochs, lost, inputs=1 + key) for key in range(2)), epochs=epochs)
+        session.selected = 1
+        run.refresh(session)
+        panel.refresh(session, CHALLENGE)
+        drawn, (_, second) = held(root), session.lanes
+        if view in ("Losses", "Race"):
+            name = {"Losses": "log test", "Race": "race lane 1"}[view]
+            assert drawn[name] == second.history.epoch
+        if view == "Function":
+            assert drawn["output 1 kept"] == (21 if epochs else 0)
+            assert epochs == 0 or drawn["output 1 error image"] == 1
+        if view == "Landscape":
+            assert drawn["landscape path 1"] == min(epochs, 60)
+        if view == "Inside" and epochs and not lost:
+            assert drawn["inside cosine"] == 3 * len(second.inside)
+        if view == "Sweep" and runs > 1 and epochs:
+            assert drawn["sweep log lane 1"] == 2
+        if view == "Frontier" and epochs and not (lost and runs == 1):
+            assert drawn["frontier rates cells"] > 0
+
+
+def test_the_run_in_hand_stands_out_in_every_view():
+    asked = []
+    run = RunInput(lambda: asked.append(run.value))
+    session = session_of(lane(0, 4, 20, False), lane(1, 4, 20, False), epochs=20)
+    run.refresh(session)
+    losses, race = PANELS["Losses"](run), PANELS["Race"](run)
+    looks = [PANELS[view](run) for view in ("Function", "Inside", "Landscape")]
+    roots = [panel.panel.get_root() for panel in (losses, race)]
+    losses._singles.value = race._alone.value = True
+    (plots,) = losses._figure._axes[True]._rendered.values()
+    plots[single(2)].handles["cds"].selected.line_indices = [5]  # as a tap does
+    assert asked == [2]
+    assert [panel.look.run for panel in looks] == [2, 2, 2]
+    losses.refresh(session, CHALLENGE)
+    race.refresh(session, CHALLENGE)
+    widths = [plots[single(place)].handles["glyph"].line_width for place in range(4)]
+    assert widths == [1, 1, 3, 1]
+    sources = {model.name: model for model in roots[1].references() if type(model).__name__ == "ColumnDataSource"}
+    for place in range(2):
+        own = session.lanes[place].history.losses[2, 2]
+        np.testing.assert_array_equal(sources[f"race lane {place}"].data["loss"], own)
+    assert "run 2 alone" in race._legend.object
+    table = figures.runs(session.outcomes, [], run.value)
+    assert table.count("▶") == 1
+    assert "<td>▶ 2</td>" in table
+    one = session_of(lane(0, 1, 20, False), epochs=20)
+    run.refresh(one)
+    assert not run.panel.visible
