@@ -40,7 +40,7 @@ THREAD_OWNERS = {
     "tournament/host.py",
     "base/side_by_side.py",
 }
-"""A worker's thread lives with its session, the recorder's and the tournaments' with the process, the watch of a
+"""A worker's thread and a tournament's live with their session, the recorder's with the process, the watch of a
 plug-in's process with that; line, tally and `separate.process` have but locks; the last one's end with its function."""
 
 

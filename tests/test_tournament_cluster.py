@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from tournament_tiny import TINY, spec, unit
 
-from explorer.tournament import Store, Tournament, cluster, here, parse
+from explorer.tournament import Entry, Store, Tournament, cluster, here, parse
 
 EXACT = ["ruleset", "submission", "study", "workload", "kind", "trial", "hyperparameters", "epochs", "evaluations"]
 """What does not hang on the machine's pace."""
@@ -55,6 +55,36 @@ def test_a_worker_that_is_killed_changes_nothing(tmp_path):
 def whole(tournament, path):
     store = Store(path)
     return [store.whole(one) for one in tournament.units]
+
+
+DEADLY = """
+import os
+import signal
+
+def optimizer_init_state(seed, param_sizes, model_params):
+    return None
+
+def optimizer_step(state, model_params, gradients, epoch, train_loss, val_loss):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.timeout(60)
+def test_a_fleet_that_ends_every_worker_is_given_up_with_a_sentence(tmp_path):
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    units = [unit(seeds=(4, 5, 6)), unit(entry=Entry("", str(tmp_path / "deadly.py")))]
+    found = []
+
+    def collect():
+        for one, _ in cluster.local(1, "cpu")(units):
+            found.append(one.seeds)
+
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        pytest.raises(ValueError, match="adam on u, external, study 0: each worker that trained it died"),
+    ):
+        collect()
+    assert found == [(4, 5, 6)]
 
 
 @pytest.mark.timeout(240)

@@ -1,16 +1,20 @@
 """A tournament while it goes on: what can be scored, how long it takes, the thread that holds it, finding it again."""
 
+import threading
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from tournament_tiny import TINY, spec, unit
 
 from explorer.records import Phase
 from explorer.tournament import Store, Tournament, estimate, here, parse
 from explorer.tournament.estimate import Cost, Kind
-from explorer.tournament.host import Host
+from explorer.tournament.host import Host, Seat, _Job
+from explorer.training import line
+from explorer.training.line import Turn
 
 ENDLESS = [{"name": "u", "settings": TINY | {"patience": 10_000}, "instances": [1], "targets": [1e-9]}]
 
@@ -178,9 +182,10 @@ def test_paused_nothing_goes_on_and_stopped_it_can_be_continued(store, host):
 
 
 def test_another_start_ends_the_first(store, host):
-    host.start(parse(spec(workloads=ENDLESS, max_epochs=10_000)), store, "cpu")
-    second = host.start(parse(spec()), store, "cpu")
     reports = []
+    host.start(parse(spec(workloads=ENDLESS, max_epochs=10_000)), store, "cpu")
+    until(lambda: reports.extend(host.drain()) or any(report.epoch for report in reports))
+    second = host.start(parse(spec()), store, "cpu")
     until(
         lambda: (
             reports.extend(host.drain())
@@ -188,6 +193,38 @@ def test_another_start_ends_the_first(store, host):
         )
     )
     assert [report.phase for report in reports if report.generation == second - 1][-1] is Phase.STOPPED
+
+
+def test_a_start_waits_until_the_one_before_has_ended():
+    gone, reports = threading.Event(), []
+    before = threading.Thread(target=gone.wait, daemon=True)
+    before.start()
+    job = _Job(2, reports.append, lambda job: job.tell(Phase.RUNNING), before, Seat("cpu", None))
+    time.sleep(0.1)
+    assert reports == []
+    gone.set()
+    job.thread.join(10)
+    assert [report.phase for report in reports] == [Phase.RUNNING, Phase.FINISHED]
+
+
+def test_a_tournament_takes_turns_with_other_sessions(store, host):
+    """Another session holds the only place in the line: this one waits, and says so."""
+    other = Turn(line.line(torch.device("cpu")), None, lambda: None)
+    at_once = other.line.at_once
+    other.line.at_once = 1
+    reports = []
+    try:
+        assert other.take() == 0
+        host.start(parse(spec()), store, "cpu")
+        until(lambda: reports.extend(host.drain()) or any(report.place for report in reports))
+        time.sleep(0.3)
+        assert store.get(parse(spec()).units()) == {}
+        other.leave()
+        follow(host, reports, Phase.FINISHED)
+        assert other.take() == 0  # it has left the line
+    finally:
+        other.leave()
+        other.line.at_once = at_once
 
 
 def test_measuring_says_what_every_kind_costs(store, host):

@@ -64,6 +64,8 @@ def test_medians_and_the_fastest_are_those_of_the_scores():
     assert columns["lines"]["x"] == [30, 120]
     half = strip_columns(TRIALS[TRIALS.study == 0], "epochs", {"a": 0, "b": 1}).columns
     assert half["medians"]["x"] == [20]
+    partly = strip_columns(TRIALS[(TRIALS.submission == "a") | (TRIALS.study == 1)], "epochs", {"a": 0, "b": 1}).columns
+    assert partly["medians"]["x"] == [30]  # b has not done its other study
     assert strip_columns(TRIALS.iloc[:0], "epochs", {"a": 0}).columns["lines"]["x"] == []
 
 

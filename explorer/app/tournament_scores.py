@@ -166,4 +166,6 @@ def _so_far(held: Tournament, part: pd.DataFrame) -> str:
         )
     if part.device.nunique() > 1:
         said += "<p>Seconds are of different devices: compare epochs.</p>"
+    elif part.device.str.startswith("CPU").all():
+        said += "<p>Seconds on a CPU grow with whatever else it does; epochs and evaluations do not.</p>"
     return said

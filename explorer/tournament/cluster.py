@@ -82,12 +82,23 @@ def _player(cluster: dict[str, Any] | str, device: str) -> Player:
 
 
 def _outcomes(client: Client, units: Sequence[Unit], device: str) -> Iterator[tuple[Unit, Outcome]]:
-    from distributed import as_completed
+    """Outcomes as they come; at the end `ValueError` about units whose workers died one after the other."""
+    from distributed import KilledWorker, as_completed
 
+    given_up: list[str] = []
     # Keys make a unit that is asked for twice one task; priorities keep the order in which it was planned.
     futures = {
         client.submit(train_on_worker, unit, device, key=f"unit-{unit.key}", priority=-place): unit
         for place, unit in enumerate(units)
     }
     for future in as_completed(list(futures)):
-        yield futures.pop(future), future.result()
+        unit = futures.pop(future)
+        try:
+            outcome = future.result()
+        except KilledWorker:  # as when memory runs out: the others' outcomes still count
+            given_up.append(unit.title)
+            continue
+        yield unit, outcome
+    if given_up:
+        more = f", and {len(given_up) - 1} more fleets so" if given_up[1:] else ""
+        raise ValueError(f"{given_up[0]}: each worker that trained it died, as when memory runs out{more}.")
