@@ -2,11 +2,13 @@
 
 import inspect
 import json
+from pathlib import Path
 
 import pytest
 from tournament_tiny import TINY, spec, toml
 
-from explorer.tournament import load, named, parse
+from explorer import optimizers
+from explorer.tournament import load, named, names, parse
 from explorer.tournament import spec as spec_module
 from explorer.tournament import targets as rule
 
@@ -179,6 +181,21 @@ def test_the_example_in_the_documentation_is_a_spec(tmp_path):
     assert [submission.name for submission in told.submissions] == ["nadamw", "adam, clipped"]
     assert told.submissions[1].entry.create().key == "adam+clip+cosine"
     assert [len(unit.points) for unit in told.units() if unit.study == 0] == [2, 2, 2, 2, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("file", "fleets"), [("eight", 8 * 5 * 3), ("shelf", 2 * 11 * 3 * len(optimizers.names()))])
+def test_the_specs_for_a_gpu_are_ready(file, fleets, monkeypatch):
+    """As they will be read once `explorer targets` has made the targets that they want."""
+    made = {
+        name: {"settings": dict(named(name).settings), "instances": named(name).instances, "targets": [0.1] * 9}
+        for name in names()
+    }
+    monkeypatch.setattr(rule, "stored", lambda file: made)
+    told = load(Path(__file__).parent.parent / "assets" / "tournaments" / f"{file}.toml")
+    units = told.units()
+    assert len({unit.key for unit in units}) == fleets
+    assert {len(unit.points) for unit in units if unit.ruleset == "external"} == {5}
+    assert {len(unit.seeds) for unit in units} == {9}
 
 
 def test_the_stored_targets_fit_their_workloads():
