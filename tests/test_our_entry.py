@@ -165,7 +165,7 @@ def test_the_jacobian_tells_how_the_outputs_move():
 
 
 def test_the_entry_is_its_parts():
-    names = ["kinks", "cosine", "offset"]
+    names = ["kinks", "epoch_average", "offset"]
     entry = optimizers.create("level_adam")
     parts = optimizers.create("adam", names, **{name: getattr(entry, name) for name in entry.fields()})
     for name in names:
@@ -180,7 +180,7 @@ def test_the_offset_lets_a_run_through_its_read_out_floor():
     """On an instance that the read-out floor hurts; a narrow network, which learns in seconds."""
     results = {
         name: ex.train(SMALL, optimizers.create(name, lr=1e-3), [1001], "cpu", max_epochs=60).outcomes.iloc[0]
-        for name in ("adam+kinks+cosine", "level_adam")
+        for name in ("adam+kinks+epoch_average", "level_adam")
     }
     without, ours = results.values()
     assert without.test_loss > 0.9 * without.readout_floor
