@@ -179,7 +179,9 @@ def test_the_entry_is_its_parts():
 def test_the_offset_lets_a_run_through_its_read_out_floor():
     """On an instance that the read-out floor hurts; a narrow network, which learns in seconds."""
     results = {
-        name: ex.train(SMALL, optimizers.create(name, lr=1e-3), [1001], "cpu", max_epochs=60).outcomes.iloc[0]
+        name: ex.train(
+            SMALL, optimizers.create(name, lr=1e-3, epoch_average_pull=0.8), [1001], "cpu", max_epochs=60
+        ).outcomes.iloc[0]
         for name in ("adam+kinks+epoch_average", "level_adam")
     }
     without, ours = results.values()
