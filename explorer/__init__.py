@@ -11,14 +11,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from explorer import optimizers
 from explorer.challenge import Challenge
-from explorer.training import Result, train
+from explorer.training import Result, Results, train
 
 if TYPE_CHECKING:
     from explorer.app import Explorer
     from explorer.tournament import scores
 
 __version__ = "0.1.0"
-__all__ = ["Challenge", "Explorer", "Result", "optimizers", "scores", "train"]
+__all__ = ["Challenge", "Explorer", "Result", "Results", "optimizers", "scores", "train"]
 
 
 def __getattr__(name: str) -> Any:
