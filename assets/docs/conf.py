@@ -1,4 +1,4 @@
-"""The documentation's site: `sphinx-build -W -n assets/docs site`.  Needs the extra `docs`, and nothing from outside."""
+"""The documentation site: `sphinx-build -W -n assets/docs site`, with the extra `docs` and nothing from outside."""
 
 from __future__ import annotations
 
@@ -71,14 +71,18 @@ def described(kind: Any) -> str:
         for name, field in kind.fields().items()
     ]
     table = ["| setting | default | allowed | meaning |", "| --- | --- | --- | --- |", *rows] if rows else []
-    doc = re.sub(r"^>>> .*(?:\n(?!\n).*)*", r"```python\n\g<0>\n```", inspect.cleandoc(kind.__doc__), flags=re.MULTILINE)
+    doc = re.sub(
+        r"^>>> .*(?:\n(?!\n).*)*", r"```python\n\g<0>\n```", inspect.cleandoc(kind.__doc__), flags=re.MULTILINE
+    )
     return doc + "\n\n" + "\n".join(table)
 
 
 def translate(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """The docstrings' dollars are reStructuredText's math."""
     text = "\n".join(lines)
-    text = re.sub(r"\$\$(.+?)\$\$", lambda found: f"\n\n.. math:: {' '.join(found[1].split())}\n\n", text, flags=re.DOTALL)
+    text = re.sub(
+        r"\$\$(.+?)\$\$", lambda found: f"\n\n.. math:: {' '.join(found[1].split())}\n\n", text, flags=re.DOTALL
+    )
     lines[:] = text.splitlines()
 
 

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from explorer.cli import bench, check, compare, floors, new, optimizers, race, runs, screenshots, serve, train, tune
+from explorer.cli import (
+    bench,
+    check,
+    compare,
+    film,
+    floors,
+    new,
+    optimizers,
+    race,
+    runs,
+    screenshots,
+    serve,
+    train,
+    tune,
+)
 
 app = typer.Typer(
     name="explorer",
@@ -25,6 +39,7 @@ app.command("compare")(compare.command)
 app.command("bench")(bench.command)
 app.command("floors")(floors.command)
 app.command("screenshots")(screenshots.command)
+app.command("film")(film.command)
 app.add_typer(runs.app, name="runs")
 
 
