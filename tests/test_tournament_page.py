@@ -88,6 +88,7 @@ def test_from_the_choice_to_the_scores(opened):
     score = Tournament(parse(spec()), page._store).scores("seconds").benchmark["external", "adam"]
     assert f"<b>{score:.4f}</b>" in board
     assert "u_noise (held out)" in board
+    assert '<svg width="90"' in board
     assert "▷ missed" in board
     (plots,) = page._scores._profiles.plots()
     assert sorted(plots["profiles"].handles["cds"].data["submission"]) == ["adam", "sgd"]
@@ -149,6 +150,7 @@ def test_what_another_process_trains_fills_in(opened):
             break
     until(page, lambda: "<b>2 of 8 fleets</b>" in said(page))
     assert "<td><b>" in page._scores._html["board"].object
+    assert '<svg width="90"' not in page._scores._html["board"].object  # one study has no interval
     assert "1 of 2 studies on 1 of 2 workloads" in page._scores._html["board"].object
 
 

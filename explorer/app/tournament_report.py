@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -16,8 +16,11 @@ from explorer.views.tournament import look
 MISSED = '<span title="missed: its time is not known, only that it is longer" style="opacity:.7">▷ missed</span>'
 
 
-def leaderboard(scored: Scores, ends: pd.DataFrame, ruleset: str, places: Mapping[str, int], held_out: set[str]) -> str:
-    """Scores and times of one ruleset, best first.  ends: the intervals of the scores; held_out: such workloads."""
+def leaderboard(
+    scored: Scores, ends: pd.DataFrame | None, ruleset: str, places: Mapping[str, int], held_out: set[str]
+) -> str:
+    """Scores and times of one ruleset, best first.  ends: the intervals of the scores, None where there is but one
+    study; held_out: such workloads."""
     benchmark = pd.Series(scored.benchmark[ruleset]).sort_values(ascending=False, kind="stable")
     times, ratios = scored.times.loc[ruleset].dropna(axis=1, how="all"), scored.ratios.loc[ruleset]
     loads = list(times.columns)
@@ -25,14 +28,13 @@ def leaderboard(scored: Scores, ends: pd.DataFrame, ruleset: str, places: Mappin
     heads += [escape(name) + (" (held out)" if name in held_out else "") for name in loads]
     rows = []
     for submission, score in benchmark.items():
-        low, high = ends.loc[(ruleset, submission)]
         drawn = look(places[str(submission)])
         speedup = scored.speedups[ruleset, submission]
         cells = [
             html.sample(*drawn),
             escape(str(submission)),
             f"<b>{score:.4f}</b>",
-            _interval(score, low, high, drawn.color),
+            "–" if ends is None else _interval(score, ends.loc[(ruleset, submission)].tolist(), drawn.color),
             f"{scored.exact[ruleset, submission]:.4f}",
             "–" if np.isnan(speedup) else f"{100 * speedup:.0f} %".replace("-", "−"),
         ]
@@ -51,10 +53,11 @@ def _times(ratio: float) -> str:
     return f' <span style="opacity:.7">{said}</span>'
 
 
-def _interval(score: float, low: float, high: float, color: str) -> str:
+def _interval(score: float, ends: Sequence[float], color: str) -> str:
     """A bar from 0 to 1 with the interval and the score in it, and the interval in figures."""
+    low, high = ends
     bar = (
-        '<svg width="84" height="14" aria-hidden="true" style="vertical-align:middle">'
+        '<svg width="90" height="14" aria-hidden="true" style="vertical-align:middle">'
         '<line x1="2" y1="7" x2="82" y2="7" stroke="currentColor" stroke-opacity=".25"/>'
         f'<line x1="{2 + 80 * low:.1f}" y1="7" x2="{2 + 80 * high:.1f}" y2="7" stroke="{color}" stroke-width="4"/>'
         f'<circle cx="{2 + 80 * score:.1f}" cy="7" r="4.5" fill="{color}"/></svg>'

@@ -93,7 +93,8 @@ class ScorePanel:
         if scored is None:
             self._html["board"].object = NOTHING
         else:
-            ends = intervals(timed(part, measure), resamples=RESAMPLES)
+            several = part.study.nunique() > 1
+            ends = intervals(timed(part, measure), resamples=RESAMPLES) if several else None
             held_out = {workload.name for workload in spec.workloads if workload.kind != "base"}
             board = report.leaderboard(scored, ends, ruleset, places, held_out)
             self._html["board"].object = board + _so_far(held, part)
