@@ -243,7 +243,7 @@ def test_a_proposal_is_as_far_as_the_state_says(preset):
 def test_a_run_that_is_not_there_is_the_last_and_a_look_has_defaults():
     fleet = fleet_of("tig", "adam")
     assert inside_sample(fleet, 99).run == 1
-    assert InsideLook() == InsideLook(run=0, every=10)
+    assert InsideLook() == InsideLook(run=0, every=20)
 
 
 def test_a_state_that_cannot_be_copied_leaves_updates_unknown():
@@ -433,7 +433,7 @@ def test_the_panel_streams_what_is_new(monkeypatch):
 def test_the_panel_asks_for_a_run_and_an_interval():
     asked = []
     panel = InsidePanel(lambda: asked.append(1), RunInput(lambda: asked.append(1)))
-    assert panel.look == InsideLook(0, 10)
+    assert panel.look == InsideLook(0, 20)
     panel._run.take(3)
     panel._every.value = 50
     assert panel.look == InsideLook(3, 50)

@@ -51,7 +51,14 @@ SHOTS = (
         then=("Compute surface", "on the surface"),
         both=True,
     ),
-    Shot("frontier", "?view=Frontier&seeds=8" + THREE, height=1000, start="Train the frontier", epochs=40, both=True),
+    Shot(
+        "frontier",
+        "?view=Frontier&seeds=4&width=64" + THREE,
+        height=1000,
+        start="Train the frontier",
+        epochs=30,
+        both=True,
+    ),
 )
 
 

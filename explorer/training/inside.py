@@ -24,7 +24,7 @@ class InsideLook:
     """At what to look: a run of the fleet, every so many epochs."""
 
     run: int = 0
-    every: int = 10
+    every: int = 20
 
 
 def inside_sample(fleet: Fleet, run: int, generation: int = 0, lane: int = 0) -> InsideSample:
