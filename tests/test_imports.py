@@ -25,6 +25,7 @@ ROOMS = {
         {"base", "challenge", "optimizers", "records", "training"},
         {"distributed", "numpy", "pandas", "param", "scipy", "sqlalchemy", "torch"},
     ),
+    "lessons": ({"base", "challenge", "optimizers", "records"}, {"numpy", "pandas", "yaml"}),
     "views": ({"records"}, {"bokeh", "holoviews", "numpy", "pandas", "xarray"}),
 }
 FREE = {"app", "cli"}

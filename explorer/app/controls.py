@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import panel as pn
@@ -17,8 +17,10 @@ from explorer.app.lanes import AT_MOST, LaneList
 from explorer.app.setup import Setup
 from explorer.challenge import Challenge
 from explorer.optimizers import Optimizer, modifiers
+from explorer.training.plan import Entry
 
 DIFFICULTY = ("num_hidden_layers", "accuracy_factor")
+CHALLENGE = ("preset", *DIFFICULTY)
 
 
 class Controls:
@@ -36,6 +38,7 @@ class Controls:
         self._setup = {name: self._field(Setup, name, self.setup) for name in Setup.fields()}
         self._challenge = {name: self._field(Challenge, name, None) for name in Challenge.fields()}
         self._hyper: dict[str, Field] = {}
+        self._open: frozenset[str] | None = None
         self._stack = pmui.MultiChoice(
             label="Modifiers",
             options=modifiers.names(),
@@ -46,8 +49,8 @@ class Controls:
         self._hyper_box = pmui.Column(sizing_mode="stretch_width", margin=0)
         self._headline = pn.pane.Markdown("", sizing_mode="stretch_width", margin=(0, 10))
         self.about = pn.pane.LaTeX("", renderer="katex", sizing_mode="stretch_width")
-        self._show_hyperparameters()
         self.panel = self._layout()
+        self._show_hyperparameters()
 
     @property
     def entrant(self) -> Entrant:
@@ -72,6 +75,36 @@ class Controls:
             | ({"lane": places[self.entrant.key]} if self.entrant is not first else {})
             | ({"hidden": hidden} if hidden else {})
         )
+
+    def entries(self, depths: Sequence[int] = ()) -> list[tuple[int, Entry]]:
+        """The lanes as they are set, each with its entrant's key; with `depths`, one for each of them."""
+        found = []
+        for entrant in self.lanes.entrants:
+            for depth in depths or [self.challenge.num_hidden_layers]:
+                name = f"{entrant.label}, {depth} layers" if depths else entrant.label
+                own = self.challenge.replace(num_hidden_layers=depth)
+                found.append((entrant.key, Entry(name, own, entrant.built)))
+        return found
+
+    def reset(self) -> None:
+        """Everything as it is when the app opens, but for the machine that trains."""
+        for name, parameter in Setup.fields().items():
+            if name not in ("device", "precision"):
+                setattr(self.setup, name, parameter.default)
+        self.challenge = Challenge.preset(self.setup.preset)
+        for field in (self._setup | self._challenge).values():
+            field.show()
+        self.lanes.restart()
+
+    def only(self, names: Collection[str] | None) -> None:
+        """Show the controls of these settings, `lanes` among them, and no others; None: all of them."""
+        self._open = None if names is None else frozenset(names)
+        self._arrange()
+
+    def offers(self, name: str) -> bool:
+        """Whether there is a control of this name, as the lanes are set now."""
+        hyperparameters = {field for entrant in self.lanes.entrants for field in entrant.hyperparameters}
+        return name in {"lanes", "modify", *self._setup, *self._challenge, *hyperparameters}
 
     def show(self, name: str) -> None:
         """Put a setting that was changed elsewhere into its widget."""
@@ -195,18 +228,16 @@ class Controls:
         self.lanes.show()
         names = sorted(kind.fields(), key=lambda name: name != "lr")  # what people reach for first comes first
         self._hyper = {name: self._hyperparameter(kind, name) for name in names}
-        self._hyper_box.objects = [_pairs(list(self._hyper.values()))]
+        self._arrange()
         first = inspect.cleandoc(kind.__doc__ or "").splitlines()[0]
         self._headline.object = f"*{first}*  \nCommas sweep: `1e-4, 1e-3`."
         self.about.object = inspect.cleandoc(kind.__doc__ or "").replace("`", "").replace("\n\n", "<br><br>")
 
     def _layout(self) -> pmui.Column:
-        difficulty = [self._challenge[name].widget for name in DIFFICULTY]
-        data = [field for name, field in self._challenge.items() if name not in DIFFICULTY]
-        runs = [self._setup[name] for name in ("seeds", "first_seed", "device", "precision")]
-        return pmui.Column(
-            _section("Challenge", self._setup["preset"].widget, *difficulty),
-            _section(
+        self._grids = {name: pn.GridBox(ncols=2, sizing_mode="stretch_width") for name in ("runs", "data")}
+        self._sections = {
+            "challenge": _section("Challenge", *((self._setup | self._challenge)[name].widget for name in CHALLENGE)),
+            "optimizer": _section(
                 "Optimizer",
                 self.lanes.panel,
                 self._setup["optimizer"].widget,
@@ -214,10 +245,41 @@ class Controls:
                 self._hyper_box,
                 self._stack,
             ),
-            _section("Runs", _pairs(runs), self._setup["pace"].widget),
-            folded(("Data and model", _pairs(data))),
-            sizing_mode="stretch_width",
-        )
+            "runs": _section("Runs", self._grids["runs"], self._setup["pace"].widget),
+            "data": folded(("Data and model", self._grids["data"])),
+        }
+        return pmui.Column(*self._sections.values(), sizing_mode="stretch_width")
+
+    def _arrange(self) -> None:
+        """Show what is open, and a heading where anything under it is."""
+
+        def opened(name: str) -> bool:
+            return self._open is None or name in self._open
+
+        fields = self._setup | self._challenge
+        grids = {
+            "runs": [name for name in ("seeds", "first_seed", "device", "precision") if opened(name)],
+            "data": [name for name in self._challenge if name not in DIFFICULTY and opened(name)],
+        }
+        for name, names in grids.items():
+            self._grids[name].objects = [fields[field].widget for field in names]
+        self._hyper_box.objects = [_pairs([field for name, field in self._hyper.items() if opened(name)])]
+        for name in (*CHALLENGE, "optimizer", "pace"):
+            fields[name].widget.visible = opened(name)
+        lanes = opened("lanes") or (len(self.lanes.entrants) > 1 and any(map(opened, self._hyper)))
+        self.lanes.panel.visible = lanes
+        self._stack.visible = opened("modify")
+        self._headline.visible = self._open is None
+        shown = {
+            "challenge": any(map(opened, CHALLENGE)),
+            "optimizer": lanes or any(map(opened, ("optimizer", "modify", *self._hyper))),
+            "runs": bool(grids["runs"]) or opened("pace"),
+            "data": bool(grids["data"]),
+        }
+        for name, section in self._sections.items():
+            section.visible = shown[name]
+        if self._open is not None:
+            self._sections["data"].active = [0] if grids["data"] else []
 
 
 def nearest(challenge: Challenge) -> str:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from html import escape
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 import panel as pn
 import panel_material_ui as pmui
@@ -21,6 +22,7 @@ from explorer.app.frontier import FrontierPanel
 from explorer.app.function import FunctionPanel
 from explorer.app.inside import InsidePanel
 from explorer.app.landscape import LandscapePanel
+from explorer.app.lesson import LessonPanel
 from explorer.app.losses import LossPanel
 from explorer.app.race import RacePanel
 from explorer.app.replay import ReplayBar
@@ -34,6 +36,7 @@ from explorer.app.wire import send_at_once
 from explorer.base.jupyter import kernel
 from explorer.challenge import Challenge
 from explorer.challenge.data import FIELDS
+from explorer.lessons import Lesson, Step, shelf
 from explorer.optimizers import Optimizer, create
 from explorer.records import Phase
 from explorer.training.inside import InsideLook
@@ -75,7 +78,7 @@ class Explorer(pn.viewable.Viewer):
 
     challenge: to begin with.  optimizers: one lane each, names or from `explorer.optimizers.create`.  setup: by name,
     what else can be set: seeds (how many), first_seed, device, precision, pace.  `ValueError` names what is forbidden.
-    linked: entries of the address that belong to who shows it.
+    linked: entries of the address that belong to who shows it.  lessons: by key, those of the package if not given.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Explorer(pn.viewable.Viewer):
         challenge: Challenge | None = None,
         optimizers: Sequence[str | Optimizer] = (),
         linked: Mapping[str, address.Linked] | None = None,
+        lessons: Mapping[str, Lesson] | None = None,
         **setup: Any,
     ) -> None:
         super().__init__()
@@ -96,6 +100,7 @@ class Explorer(pn.viewable.Viewer):
         self._loading = False
         self._settings: dict[str, Any] = {}
         self._waiting = ""
+        self._begun: tuple[object, ...] = ()
         self.session = Session()
         self.controls = Controls(self._changed, self._complain)
         self._run = RunInput(self._turn)
@@ -133,12 +138,18 @@ class Explorer(pn.viewable.Viewer):
             margin=10,
         )
         self._folds.param.watch(lambda event: self._show(), "active")
-        self.sidebar = self.controls.panel
-        self.main = self._make_main()
+        self.lesson = LessonPanel(shelf() if lessons is None else lessons, self._open_step)
+        # On a phone the settings' drawer covers everything, and a lesson is to be read beside what it speaks of.
+        phone = "Mobi" in pn.state.headers.get("User-Agent", "")
+        above, beside = ([self.lesson.panel], []) if phone else ([], [self.lesson.panel])
+        self.sidebar = pmui.Column(*beside, self.controls.panel, sizing_mode="stretch_width", margin=0)
+        self.main = self._make_main(above)
         self.main.param.watch(self._turn, "visible")  # what went by while another page was shown
         self._linked = {
             "view": address.Linked(self._load_view, lambda: self._view.value if self._view.value != "Losses" else None),
             "epoch": address.Linked(self._load_epoch, lambda: self._replay.epoch),
+            "lesson": address.Linked(self.lesson.load, lambda: self.lesson.lesson and self.lesson.lesson.key),
+            "step": address.Linked(self.lesson.load_step, lambda: self.lesson.lesson and self.lesson.place),
             **(linked or {}),
         }
         self._callback = None
@@ -224,7 +235,7 @@ class Explorer(pn.viewable.Viewer):
         if self.session.phase is Phase.PAUSED:
             self.session.worker.resume()
         elif not self.session.busy:
-            self._begin(self._entries())
+            self._begin(self.controls.entries())
 
     def pause(self) -> None:
         """Hold after the current epoch."""
@@ -233,7 +244,7 @@ class Explorer(pn.viewable.Viewer):
     def step(self) -> None:
         """Train exactly one epoch."""
         if not self.session.busy:
-            self._begin(self._entries(), paused=True)
+            self._begin(self.controls.entries(), paused=True)
         self.session.worker.step()
 
     def stop(self) -> None:
@@ -252,6 +263,9 @@ class Explorer(pn.viewable.Viewer):
         self._preview()
 
     def _begin(self, entries: list[tuple[int, Entry]], paused: bool = False) -> None:
+        if self.lesson.waits:
+            self._complain("Predict first: answer the lesson’s question, then start.")
+            return
         setup = self.controls.setup
         plan = Plan(tuple(entry for _, entry in entries), setup.seed_list, setup.device, setup.precision)
         self._notice.visible = False
@@ -260,17 +274,6 @@ class Explorer(pn.viewable.Viewer):
         self.session.start(plan, [key for key, _ in entries], paused)
         self._settings = self._planned()
         self._turn()
-
-    def _entries(self, depths: Sequence[int] = ()) -> list[tuple[int, Entry]]:
-        """The lanes as they are set, each with its entrant's key; with `depths`, one for each of them."""
-        challenge = self.controls.challenge
-        found = []
-        for entrant in self.controls.lanes.entrants:
-            for depth in depths or [challenge.num_hidden_layers]:
-                name = f"{entrant.label}, {depth} layers" if depths else entrant.label
-                own = challenge.replace(num_hidden_layers=depth)
-                found.append((entrant.key, Entry(name, own, entrant.built)))
-        return found
 
     def _preview(self) -> None:
         self._replay.forget()
@@ -300,7 +303,7 @@ class Explorer(pn.viewable.Viewer):
 
     def _train_depths(self, depths: list[int]) -> None:
         """Train every lane at each of these depths."""
-        self._begin(self._entries(depths))
+        self._begin(self.controls.entries(depths))
 
     def _race_value(self, lane: int, values: dict[str, Any]) -> None:
         """A lane of its own for a value out of a sweep."""
@@ -378,10 +381,36 @@ class Explorer(pn.viewable.Viewer):
             return
         self._loading = True
         complaints = self.controls.load(location.search or "", {name: own.load for name, own in self._linked.items()})
+        step = self.lesson.step
+        if step is not None:
+            given = dict(parse_qsl((location.search or "").removeprefix("?")))
+            if set(given) <= {"lesson", "step", "page"}:  # else the address says how things are by then
+                self._set_up(step)
+            self.controls.only(step.open)
         self._loading = False
         if complaints:
             self._complain("  ".join(complaints))
         self.session.set_pace(PACES[self.controls.setup.pace])
+
+    def _set_up(self, step: Step) -> None:
+        """Bring every setting to where the step begins."""
+        self.controls.reset()
+        self._view.value = "Losses"
+        self.controls.load(address.write(step.address), {"view": self._load_view})
+        self._begun = self._stand()
+
+    def _open_step(self, step: Step | None) -> None:
+        """Another step of a lesson, or none any more, where everything stays as it is."""
+        self._loading = True
+        if step is not None:
+            self._set_up(step)
+        self.controls.only(None if step is None else step.open)
+        self._loading = False
+        if step is not None:
+            self._notice.visible = False
+            self.session.set_pace(PACES[self.controls.setup.pace])
+            self._preview()
+        self._show()
 
     def _load_view(self, text: str) -> None:
         if text not in self._makers:
@@ -397,8 +426,17 @@ class Explorer(pn.viewable.Viewer):
         if pn.state.location is None:
             return
         own = {name: linked.value() for name, linked in self._linked.items()}
-        said = {name: value for name, value in own.items() if value is not None}
-        pn.state.location.search = address.write(self.controls.values | said)
+        if self.lesson.step is not None and self._stand() == self._begun:
+            own, settings = {name: own[name] for name in own if name not in ("view", "epoch")}, {}
+        else:
+            settings = self.controls.values
+        pn.state.location.search = address.write(
+            settings | {name: value for name, value in own.items() if value is not None}
+        )
+
+    def _stand(self) -> tuple[object, ...]:
+        """What the address of a lesson's step leaves out while it is as the step began."""
+        return self.controls.values, self._view.value, self._replay.epoch
 
     # Showing
 
@@ -471,6 +509,7 @@ class Explorer(pn.viewable.Viewer):
         self._html["status"].object = f'<p role="status">{self._status(outcomes)}</p>'
         if session.message:
             self._complain(session.message)
+        self.lesson.refresh(session)
         self._transport.refresh(session)
 
     def _status(self, table) -> str:
@@ -488,8 +527,9 @@ class Explorer(pn.viewable.Viewer):
 
     # Layout
 
-    def _make_main(self) -> pmui.Column:
+    def _make_main(self, above: list[Any]) -> pmui.Column:
         return pmui.Column(
+            *above,
             self._transport.panel,
             self._html["status"],
             self._notice,

@@ -23,6 +23,9 @@ tr { border-bottom: 1px solid color-mix(in srgb, currentColor 15%, transparent);
 th { font-weight: 600; position: sticky; top: 0; } .wide { overflow: auto; max-height: 420px; }
 td.pass, td.fail { border-radius: 4px; text-align: center; }
 p { margin: 0; line-height: 1.45; }
+.note { border-left: 4px solid; border-radius: 4px; padding: 7px 10px; }
+.hint { border-color: #b35c00; background: color-mix(in srgb, #e07b00 12%, transparent); }
+.good { border-color: #12814f; background: color-mix(in srgb, #12814f 14%, transparent); font-weight: 600; }
 """
 
 

@@ -62,6 +62,11 @@ class LaneList:
             self.select(self.entrants[max(0, place - 1)])
             self._changed()
 
+    def restart(self) -> None:
+        """One lane, as when the app opens."""
+        self.entrants = [Entrant()]
+        self.select(self.entrants[0])
+
     def select(self, entrant: Entrant) -> None:
         """Take a lane in hand."""
         self.current = entrant

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import panel as pn
@@ -11,18 +12,22 @@ from panel.io.resources import LOCAL_DIST, use_cdn
 from panel.util.parameters import edit_readonly
 
 from explorer.app.pages import Pages
+from explorer.lessons import Lesson
 
 log = logging.getLogger(__name__)
 
 TITLE = "Optimizer Explorer"
 
 
-def page() -> pmui.Page:
-    """The app as a page of its own; a sentence instead, should it fail to start."""
+def page(lessons: Mapping[str, Lesson] | None = None) -> pmui.Page:
+    """The app as a page of its own; a sentence instead, should it fail to start.
+
+    lessons: by key, those of the package if not given.
+    """
     _use_this_server(pn.state.curdoc)
     pn.extension("katex", "tabulator", notifications=True, exception_handler=_report)
     try:
-        pages = Pages()
+        pages = Pages(lessons)
     except Exception:
         log.exception("The explorer could not start.")
         return pmui.Page(

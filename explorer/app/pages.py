@@ -8,7 +8,7 @@ is shown (`page=history`), and the explorer, from which the other pages take wha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import panel as pn
@@ -16,6 +16,7 @@ import panel_material_ui as pmui
 
 from explorer.app.address import Linked
 from explorer.app.explorer import Explorer
+from explorer.lessons import Lesson
 
 
 class Page(Protocol):
@@ -48,14 +49,14 @@ MAKERS: dict[str, Callable[[Pages], Page]] = {"Explore": _explore, "Tournament":
 class Pages:
     """Every page's `sidebar`, `main` and, for the header, `navigation`."""
 
-    def __init__(self) -> None:
+    def __init__(self, lessons: Mapping[str, Lesson] | None = None) -> None:
         # Bokeh's own columns: a layout of pmui would build all pages anew for each that is added.
         self.sidebar = pn.Column(sizing_mode="stretch_width", margin=0)
         self.main = pn.Column(sizing_mode="stretch_width", margin=0)
         first = next(iter(MAKERS))
         self.navigation = pmui.RadioButtonGroup(options=list(MAKERS), value=first, size="small", margin=(0, 10))
         self._made: dict[str, Page] = {}
-        self.explorer = Explorer(linked={"page": Linked(self._load, self._value)})
+        self.explorer = Explorer(linked={"page": Linked(self._load, self._value)}, lessons=lessons)
         self._turn()
         self.navigation.param.watch(self._turn, "value")
 

@@ -10,6 +10,7 @@ from explorer.cli import (
     compare,
     film,
     floors,
+    lessons,
     new,
     optimizers,
     race,
@@ -40,6 +41,7 @@ app.command("bench")(bench.command)
 app.command("floors")(floors.command)
 app.command("screenshots")(screenshots.command)
 app.command("film")(film.command)
+app.add_typer(lessons.app, name="lessons")
 app.add_typer(runs.app, name="runs")
 
 

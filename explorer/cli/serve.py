@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from tornado.netutil import bind_sockets
 
 from explorer.cli.failure import sentences
+from explorer.lessons import SHELF, shelf
 
 UNUSED_AFTER = 2000
 """Milliseconds after its tab has closed at which a session may be ended, its thread and memory with it."""
@@ -37,9 +39,13 @@ def command(
     max_runs: Annotated[int | None, typer.Option(min=1, help="Runs of one start, all lanes together.")] = None,
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Epochs that a run may be given.")] = None,
     max_layers: Annotated[int | None, typer.Option(min=1, help="Hidden layers that a network may have.")] = None,
+    lessons: Annotated[
+        list[Path] | None, typer.Option(help="Folder with lessons of your own, beside the package's.  Repeat for more.")
+    ] = None,
 ) -> None:
     """Serve the app."""
     with sentences():
+        taught = shelf([SHELF, *(lessons or [])])
         _check_free(address, port)
     typer.echo("Loading …", err=True)
     # Everything comes from this server: a classroom may have no way out.
@@ -53,7 +59,7 @@ def command(
         line.limit(at_once)
     caps.set_caps(caps.Caps(max_runs, max_epochs, max_layers))
     hosts = ["localhost", "127.0.0.1", address, *(origin or [])]
-    entrance = server.Entrance(page, max_sessions)
+    entrance = server.Entrance(lambda: page(taught), max_sessions)
     made: Any = pn.serve(
         entrance.admit,
         port=port,
