@@ -15,6 +15,7 @@ from explorer.app.entrants import Entrant
 from explorer.app.fields import Complain, Field, split
 from explorer.app.lanes import AT_MOST, LaneList
 from explorer.app.setup import Setup
+from explorer.app.stored import Setting, nearest
 from explorer.challenge import Challenge
 from explorer.optimizers import Optimizer, modifiers
 from explorer.training.plan import Entry
@@ -123,6 +124,16 @@ class Controls:
         if stack:
             self.lanes.entrants = [Entrant.of(optimizer, {}) for optimizer in stack]
             self.lanes.select(self.lanes.entrants[0])
+
+    def put(self, setting: Setting) -> None:
+        """Take over everything that a stored experiment was set to."""
+        self.challenge = setting.challenge.replace()
+        for name, value in setting.setup.items():
+            setattr(self.setup, name, value)
+        for field in (self._challenge | self._setup).values():
+            field.show()
+        self.lanes.entrants = list(setting.entrants)
+        self.lanes.select(self.lanes.entrants[0])
 
     def load(self, search: str, others: Mapping[str, address.Setter]) -> list[str]:
         """Take the settings of an address; the sentences about those that were refused.
@@ -280,13 +291,6 @@ class Controls:
             section.visible = shown[name]
         if self._open is not None:
             self._sections["data"].active = [0] if grids["data"] else []
-
-
-def nearest(challenge: Challenge) -> str:
-    """The preset from which the fewest settings of `challenge` differ."""
-    settings = challenge.values
-    presets = {name: Challenge.preset(name).values for name in Challenge.presets()}
-    return min(presets, key=lambda name: sum(presets[name][field] != value for field, value in settings.items()))
 
 
 def _section(title: str, *widgets: Any) -> pmui.Column:

@@ -30,6 +30,7 @@ from explorer.app.runs import RunInput
 from explorer.app.session import Lane, Session, unused
 from explorer.app.setup import PACES
 from explorer.app.share import Share
+from explorer.app.stored import Setting
 from explorer.app.sweep import SweepPanel
 from explorer.app.transport import ICONS, Transport
 from explorer.app.wire import send_at_once
@@ -39,6 +40,7 @@ from explorer.challenge.data import FIELDS
 from explorer.lessons import Lesson, Step, shelf
 from explorer.optimizers import Optimizer, create
 from explorer.records import Phase
+from explorer.records.store import shared
 from explorer.training.inside import InsideLook
 from explorer.training.landscape import LandscapeLook
 from explorer.training.plan import Entry, Plan
@@ -101,7 +103,8 @@ class Explorer(pn.viewable.Viewer):
         self._settings: dict[str, Any] = {}
         self._waiting = ""
         self._begun: tuple[object, ...] = ()
-        self.session = Session()
+        self._trouble = ""
+        self.session = Session(recorder=shared())
         self.controls = Controls(self._changed, self._complain)
         self._run = RunInput(self._turn)
         self._makers: dict[str, Callable[[], View]] = {
@@ -282,6 +285,36 @@ class Explorer(pn.viewable.Viewer):
     def _look_ahead(self) -> None:
         """Show the instances that the next start will meet."""
         self.session.preview(self.controls.challenge, self.controls.entrant.built, self.controls.setup.seed_list)
+        self._turn()
+
+    # What other pages ask for
+
+    def reopen(self, setting: Setting) -> None:
+        """Set everything as it was for a stored experiment; what trains goes on until the next start."""
+        self._loading = True
+        self.controls.put(setting)
+        self._loading = False
+        if not self.session.busy:
+            self._preview()
+        self._show()
+
+    def go_on(self, plan: Plan, setting: Setting) -> None:
+        """Train a stored experiment on, instead of what is in hand."""
+        self._loading = True
+        self.controls.put(setting)
+        self._loading = False
+        keys = [entrant.key for entrant in setting.entrants[: len(plan.entries)]]
+        keys += range(-2, -2 - len(plan.entries) + len(keys), -1)  # lanes beyond what the panel has room for
+        self._notice.visible = False
+        self._replay.forget()
+        self.session.start(plan, keys)
+        self._settings = self._planned()
+        self._turn()
+
+    def compare(self, lanes: Sequence[Lane]) -> None:
+        """Race against these lanes, out of the store, too; none: against no stored ones any more."""
+        self.session.guests = list(lanes)
+        self._view.value = "Race"
         self._turn()
 
     # What the views ask for
@@ -510,6 +543,10 @@ class Explorer(pn.viewable.Viewer):
         if session.message:
             self._complain(session.message)
         self.lesson.refresh(session)
+        if session.trouble != self._trouble:
+            self._trouble = session.trouble
+            if self._trouble:
+                self._complain(self._trouble)
         self._transport.refresh(session)
 
     def _status(self, table) -> str:

@@ -24,6 +24,7 @@ from explorer.records import (
     Place,
     Snapshot,
 )
+from explorer.records.store import Recorder
 from explorer.training.experiment import Started
 from explorer.training.inside import InsideLook
 from explorer.training.landscape import LandscapeLook
@@ -128,10 +129,12 @@ class Session:
     phase: what is going on.  lanes: of the experiment in hand, in its order; before a start one without a history, with
     the instances that will be met.  lane: the one whose own views are shown.  replayed: the epoch that is looked at, or
     None for the latest.  hidden: keys of lanes that are left out where lanes are compared.  guests: results from
-    elsewhere, which are compared with the lanes and outlive every start.
+    elsewhere, which are compared with the lanes and outlive every start.  recorder: keeps what is trained in a
+    store, if given.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, recorder: Recorder | None = None) -> None:
+        self._recorder = recorder
         self._worker: Worker | None = None
         self._generation = 0
         self._rate: list[tuple[float, int]] = []
@@ -153,7 +156,7 @@ class Session:
     def worker(self) -> Worker:
         """The worker, started when it is first needed."""
         if self._worker is None:
-            self._worker = Worker()
+            self._worker = Worker(recorder=self._recorder)
         return self._worker
 
     @property
@@ -211,6 +214,11 @@ class Session:
         """What went wrong, in sentences; empty where nothing did."""
         said = dict.fromkeys([self._fault, *(lane.message for lane in self.lanes)])
         return "  ".join(sentence for sentence in said if sentence)
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the store now, in a sentence; empty where nothing is, or where none is kept."""
+        return "" if self._recorder is None else self._recorder.trouble
 
     @property
     def epoch(self) -> int:
@@ -303,8 +311,9 @@ class Session:
         for record in fresh:
             match record:
                 case Started():
-                    for lane, runs in zip(self.lanes, record.lanes, strict=True):
-                        lane.history = History(runs)
+                    entries = self.plan.entries if self.plan is not None else ()
+                    for lane, entry, runs in zip(self.lanes, entries, record.lanes, strict=True):
+                        lane.history = History(runs) if entry.past is None else entry.past.history
                 case Snapshot():
                     self._take(record)
                 case Instances():

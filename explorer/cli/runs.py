@@ -18,9 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from explorer.cli.failure import sentences
-from explorer.records import LOSSES
+from explorer.cli.keeping import kept
+from explorer.cli.progress import Progress
+from explorer.records import LOSSES, Snapshot
 from explorer.records.store import ENDED, ORDERS, Store, Summary, export_runs, import_runs
-from explorer.training.continuation import remake
+from explorer.training.continuation import Checkpoints, go_on, remake
+from explorer.training.experiment import Experiment, Record
 from explorer.training.result import outcomes
 
 app = typer.Typer(help="What was trained so far: every experiment is kept as it runs.", no_args_is_help=True)
@@ -108,6 +111,25 @@ def import_(
     with _opened() as store:
         found = import_runs(store, file)
     typer.echo(f"{_counted(len(found.taken))} taken in, {len(found.known)} known already.")
+
+
+@app.command("continue")
+def continue_(id: Id) -> None:
+    """Go on with an experiment that was interrupted, from its last checkpoint to its end."""
+    console = Console(highlight=False)
+    with _opened() as store:
+        plan = go_on(store, id)
+    with sentences(), Progress(console, plan.entries[0].challenge.max_epochs) as progress, kept(plan, console) as take:
+
+        def tell(record: Record) -> None:
+            take(record)
+            if isinstance(record, Snapshot) and record.lane == 0 and record.train_loss.shape[1]:
+                progress.update(record)
+
+        experiment = Experiment(0, plan, tell, checkpoints=Checkpoints())
+        while experiment.patience(None) == 0:
+            experiment.advance(None, lambda: False)
+    show(plan.resumes)
 
 
 @app.command()

@@ -15,9 +15,15 @@ from rich.console import Console
 from explorer import optimizers
 from explorer.challenge import Challenge
 from explorer.cli.failure import sentences
+from explorer.cli.keeping import kept
 from explorer.cli.progress import Progress
-from explorer.records import LOSSES
-from explorer.training import Result, separate, train
+from explorer.records import LOSSES, Instances, Phase, Snapshot
+from explorer.records.store import Checkpoint
+from explorer.training import Result, separate
+from explorer.training.continuation import Checkpoints
+from explorer.training.fleet import Fleet
+from explorer.training.plan import Plan
+from explorer.training.train import complete
 
 MOST_SEEDS = 4096
 
@@ -64,15 +70,10 @@ def command(
         challenge, chosen = configure(preset, optimizer, settings or [])
         # Where the output carries data, everything for people goes to standard error.
         console = Console(stderr="-" in (json_file, csv_file), highlight=False)
-        with Progress(console, max_epochs or challenge.max_epochs) as progress:
-            result = train(
-                challenge,
-                chosen,
-                parse_seeds(seeds),
-                device,
-                on_epoch=progress.update,
-                max_epochs=max_epochs,
-                precision=precision,
+        fleet = Fleet(challenge, chosen, parse_seeds(seeds), device, precision, max_epochs)
+        with Progress(console, fleet.challenge.max_epochs) as progress:
+            result = _train(
+                fleet, Plan.of(fleet.challenge, chosen, tuple(fleet.seeds), device, precision), progress, console
             )
     if json_file is not None:
         _write(json_file, json.dumps(as_json(result, optimizer), indent=1, allow_nan=False) + "\n")
@@ -81,6 +82,28 @@ def command(
     _tell(console, result)
     if (result.outcomes.status == "failed").any():
         raise typer.Exit(1)
+
+
+def _train(fleet: Fleet, plan: Plan, progress: Progress, console: Console) -> Result:
+    """Train the fleet of `plan` to its end, and keep it in the store as it goes."""
+    checkpoints = Checkpoints()
+    with kept(plan, console) as take:
+
+        def on_epoch(snapshot: Snapshot) -> None:
+            progress.update(snapshot)
+            take(snapshot)
+            for data in checkpoints.offer([fleet]):
+                take(Checkpoint(0, fleet.epoch, data))
+
+        result = complete(fleet, on_epoch)
+        table = result.outcomes
+        noise, kernel, feature, readout = (
+            table[name].to_numpy() for name in ("noise_mse", "kernel_floor", "feature_floor", "readout_floor")
+        )
+        take(Instances(0, noise, kernel, feature, readout))
+        message = "  ".join(dict.fromkeys(filter(None, table.message)))
+        take.finish(Phase.FAILED if (table.status == "failed").all() else Phase.FINISHED, message)
+    return result
 
 
 def configure(preset: str, optimizer: str, settings: Sequence[str]) -> tuple[Challenge, optimizers.Optimizer]:

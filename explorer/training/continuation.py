@@ -12,9 +12,10 @@ from explorer.challenge.settings import Challenge
 from explorer.optimizers.adapter import PATHS
 from explorer.optimizers.base import Optimizer
 from explorer.records import Run
-from explorer.records.store import NewLane
+from explorer.records.store import INTERRUPTED, NewLane, Recorder, Recording, Store
 from explorer.training import freezing
 from explorer.training.fleet import Fleet
+from explorer.training.plan import Entry, Past, Plan
 
 EVERY = 5.0
 """Seconds between two checkpoints at least."""
@@ -26,6 +27,10 @@ MOST = 64 * 2**20
 """Bytes of a checkpoint at most; a larger experiment can only begin again."""
 SCORING = ("accuracy_factor", "quality_reference")
 """Settings of a challenge that change nothing of the training."""
+LONGEST_NAME = 200
+"""Characters of a lane's name that are kept."""
+DEFAULTS = {"device": "auto", "precision": "float32"}
+"""What an experiment's settings are where they do not say."""
 LIBRARIES = ("torch", "pytorch_optimizer", "schedulefree")
 """Packages whose optimizers stored settings may name although they are not loaded yet."""
 
@@ -107,7 +112,38 @@ def new_lane(name: str, challenge: Challenge, optimizer: Optimizer, seeds: Itera
     """A lane that is about to start, as the store takes it in; its runs are as `Fleet` has them."""
     listed = list(seeds)
     runs = tuple(Run(seed, values) for values in optimizer.grid() for seed in listed)
-    return NewLane(name, describe(challenge, optimizer), runs)
+    shown = "".join(letter if letter.isprintable() else " " for letter in name)[:LONGEST_NAME]
+    return NewLane(shown, describe(challenge, optimizer), runs)
+
+
+def record(recorder: Recorder, plan: Plan) -> Recording:
+    """Keep the training of `plan` from now on; what takes its records."""
+    if plan.resumes:
+        return recorder.resume(plan.resumes)
+    lanes = [
+        new_lane(entry.name or entry.optimizer.described, entry.challenge, entry.optimizer, plan.seeds)
+        for entry in plan.entries
+    ]
+    return recorder.begin(lanes, {"device": plan.device, "precision": plan.precision})
+
+
+def go_on(store: Store, id: str) -> Plan:
+    """The plan that goes on with an interrupted experiment; a lane without a checkpoint begins again.
+
+    `ValueError` says why it cannot: it is not interrupted, or its settings are not known here.
+    """
+    summary = store.get(id)
+    if summary.phase != INTERRUPTED:
+        raise ValueError(f"Experiment {summary.id} is {summary.phase}: only one that was interrupted can be continued.")
+    entries, seeds = [], ()
+    for place, lane in enumerate(summary.lanes):
+        challenge, optimizer = remake(lane.settings)
+        history, kept = store.history(summary.id, place), store.checkpoint(summary.id, place)
+        past = None if kept is None else Past(history.upto(kept[0], challenge.min_delta), kept[1])
+        entries.append(Entry(lane.name, challenge, optimizer, past))
+        seeds = tuple(dict.fromkeys(run.seed for run in history.runs))
+    device, precision = (summary.settings.get(name, default) for name, default in DEFAULTS.items())
+    return Plan(tuple(entries), seeds, str(device), str(precision), summary.id)
 
 
 class Checkpoints:

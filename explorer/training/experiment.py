@@ -20,7 +20,9 @@ from explorer.records import (
     Snapshot,
     Status,
 )
+from explorer.records.store import Checkpoint
 from explorer.training import devices
+from explorer.training.continuation import Checkpoints, thaw
 from explorer.training.faults import sentence
 from explorer.training.film import Film
 from explorer.training.fleet import Fleet, needed_a_run
@@ -46,7 +48,7 @@ class Started:
     lanes: tuple[tuple[Run, ...], ...]
 
 
-Record = Started | Instances | Snapshot | FunctionSample | InsideSample | LandscapeSample | Place | Fault
+Record = Started | Instances | Snapshot | FunctionSample | InsideSample | LandscapeSample | Place | Fault | Checkpoint
 Look = FunctionLook | InsideLook
 
 
@@ -86,11 +88,18 @@ class Experiment:
     """The lanes of `plan`; every lane trains an epoch in turn, so that they can be compared at any moment.
 
     An exception in one lane ends that lane, as `failed`; the others go on.  Everything that there is to tell goes to
-    `tell`.  What building a fleet raises (`ValueError` for a setting that is not allowed) comes out of the constructor.
+    `tell`, checkpoints too if there are any to be taken.  What building a fleet raises (`ValueError` for a setting that
+    is not allowed) comes out of the constructor.
     """
 
     def __init__(
-        self, generation: int, plan: Plan, tell: Callable[[Record], None], paused: bool = False, run: int = 0
+        self,
+        generation: int,
+        plan: Plan,
+        tell: Callable[[Record], None],
+        paused: bool = False,
+        run: int = 0,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self.generation, self.plan, self._tell = generation, plan, tell
         self.phase = Phase.PAUSED if paused else Phase.RUNNING
@@ -102,9 +111,12 @@ class Experiment:
         self._due = time.monotonic()
         self._reported = 0.0
         self._landscape: Landscape | None = None
+        self._checkpoints = checkpoints
         self.lanes: list[Lane] = []
         for index, entry in enumerate(plan.entries):
             fleet = Fleet(entry.challenge, entry.optimizer, plan.seeds, plan.device, plan.precision)
+            if entry.past is not None:
+                thaw(entry.past.data, fleet)
             survey = Survey(fleet.challenge, fleet.runs, fleet.datasets, generation, index)
             self.lanes.append(Lane(index, entry.name, fleet, survey, Film(self._filmed(fleet))))
         tell(Started(generation, tuple(lane.fleet.runs for lane in self.lanes)))
@@ -234,6 +246,16 @@ class Experiment:
         notable = lane.message or lane.fleet.epoch in (1, lane.fleet.challenge.max_epochs)
         if not hurried or notable:
             self.report()
+            self._keep()
+
+    def _keep(self) -> None:
+        """Take checkpoints, if it is time for some; a lane that failed has nothing to go on from."""
+        if self._checkpoints is None or not self.trains:
+            return
+        lanes = [lane for lane in self.lanes if not lane.message]
+        taken = self._checkpoints.offer([lane.fleet for lane in lanes])
+        for lane, data in zip(lanes, taken, strict=False):
+            self._tell(Checkpoint(self.generation, lane.fleet.epoch, data, lane.index))
 
     def _epoch(self, lane: Lane, interrupted: Callable[[], bool]) -> bool:
         """Train one epoch of one lane; False if that was interrupted."""

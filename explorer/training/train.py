@@ -40,7 +40,11 @@ def train(
     >>> result.history.sizes["epoch"], list(result.outcomes.status)
     (2, ['max_epochs', 'max_epochs'])
     """
-    fleet = Fleet(challenge, optimizer, seeds, device, precision, max_epochs)
+    return complete(Fleet(challenge, optimizer, seeds, device, precision, max_epochs), on_epoch)
+
+
+def complete(fleet: Fleet, on_epoch: Callable[[Snapshot], object] | None = None) -> Result:
+    """Train a fleet to its end, as `train` does."""
     history, message = History(fleet.runs), ""
     bar = Bar(fleet.challenge.max_epochs)
     every = 1 if on_epoch is not None or fleet.device.type == "cpu" else LOOK_EVERY
@@ -61,7 +65,7 @@ def train(
     instances = Survey(fleet.challenge, fleet.runs, fleet.datasets).complete()
     return Result(
         fleet.challenge,
-        optimizer,
+        fleet.optimizer,
         history.to_xarray(),
         outcomes(fleet.challenge, history, instances, message),
         str(fleet.device),

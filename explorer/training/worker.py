@@ -23,7 +23,8 @@ import torch
 
 from explorer.challenge.settings import Challenge
 from explorer.records import Fault, Phase, Place, Run, Snapshot
-from explorer.training import caps, devices, tally
+from explorer.records.store import INTERRUPTED, Checkpoint, Recorder, Recording
+from explorer.training import caps, continuation, devices, tally
 from explorer.training.experiment import Experiment, Look, Record, needed
 from explorer.training.faults import sentence
 from explorer.training.landscape import LandscapeLook
@@ -66,10 +67,10 @@ class Worker:
 
     Methods return at once; what they did shows in the records that `drain` hands over.  Each record carries the
     generation that `start` returned, so that stale ones can be dropped.  session: whom it trains for, itself if not
-    given; turns go round by session.
+    given; turns go round by session.  recorder: keeps every experiment in a store, from when its fleets are made.
     """
 
-    def __init__(self, session: object = None) -> None:
+    def __init__(self, session: object = None, recorder: Recorder | None = None) -> None:
         # A command with the ticket that was the latest when it was sent; None: somebody knocks, nothing else.
         self._commands: queue.SimpleQueue[tuple[int, Callable[[], None]] | None] = queue.SimpleQueue()
         self._records: queue.SimpleQueue[Record] = queue.SimpleQueue()
@@ -86,6 +87,8 @@ class Worker:
         self._session = self if session is None else session
         self._number = next(_numbers)
         self._phase: Phase | None = None
+        self._recorder = recorder
+        self._recording: Recording | None = None
         self._turn: Turn | None = None
         self._place = self._told = 0
         self._streams = False
@@ -192,6 +195,7 @@ class Worker:
                     self._go_on()
             except Exception as error:
                 self._fail(error)
+        self._leave()
         self._experiment = self._previewed = self._pending = None
         self._step_back()
 
@@ -238,7 +242,7 @@ class Worker:
             self._tell(Place(self._latest, place, self._device().type))
 
     def _tell(self, record: Record) -> None:
-        """Hand a record over, and write down what whoever runs a server wants to know of it."""
+        """Hand a record over (checkpoints go to the store alone) and log what whoever runs a server wants to know."""
         match record:
             case Snapshot():
                 tally.add("run_epochs", record.train_loss.size)
@@ -250,7 +254,10 @@ class Worker:
             case Fault():
                 tally.add("faults")
                 self._note("fault", logging.ERROR, fleet=record.generation, said=record.message, trace=record.details)
-        self._records.put(record)
+        if not isinstance(record, Checkpoint):
+            self._records.put(record)
+        if self._recording is not None:
+            self._recording(record)
 
     def _note(self, event: str, level: int = logging.INFO, **facts: object) -> None:
         log.log(level, event, extra={"facts": {"session": self._number, **facts}})
@@ -310,12 +317,20 @@ class Worker:
     def _build(self, pending: _Pending) -> None:
         """The turn of a start has come: make its fleets."""
         self._pending = None
+        if self._recorder is not None:
+            try:
+                self._recording = continuation.record(self._recorder, pending.plan)
+            except ValueError:  # not everything that can be trained can be written down
+                log.exception("This experiment is not kept in the store.")
         try:
             if devices.resolve(pending.plan.device).type == "cuda" and not self._streams:
                 # A stream of this thread's own: two sessions' fleets share the device instead of taking turns.
                 torch.cuda.set_stream(torch.cuda.Stream())
                 self._streams = True
-            experiment = Experiment(pending.generation, pending.plan, self._tell, pending.paused, self._run)
+            checkpoints = None if self._recording is None else continuation.Checkpoints()
+            experiment = Experiment(
+                pending.generation, pending.plan, self._tell, pending.paused, self._run, checkpoints
+            )
         except Exception as error:
             self._tell(Fault(pending.generation, sentence(error), traceback.format_exc()))
             return
@@ -328,6 +343,17 @@ class Worker:
         for command in pending.later:
             command(experiment)
 
+    def _leave(self) -> None:
+        """The thread ends: what still trains can be continued from the store."""
+        if self._experiment is None or self._recording is None or not self._experiment.trains:
+            return
+        try:
+            self._experiment.report()
+        except Exception:
+            log.exception("The last epochs could not be read any more.")
+        if self._experiment.trains:
+            self._recording.finish(INTERRUPTED)
+
     def _stop(self) -> None:
         if self._pending is not None:
             self._tell(Place(self._pending.generation, 0, self._device().type, given_up=True))
@@ -339,7 +365,7 @@ class Worker:
         """Let go of the fleets in hand, so that their memory is free before the next ones ask for some."""
         if self._experiment is not None:
             self._experiment.stop()
-        self._experiment = self._previewed = self._pending = None
+        self._experiment = self._previewed = self._pending = self._recording = None
         self._step_back()
         self._turn = None
         if torch.cuda.is_available():
@@ -352,6 +378,7 @@ class Worker:
         self._experiment = self._previewed = self._pending = None
         if held:
             self._tell(Fault(held.generation, sentence(error), traceback.format_exc()))
+        self._recording = None
 
 
 def yield_to_others() -> None:

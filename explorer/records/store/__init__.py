@@ -5,7 +5,7 @@
 
 from explorer.records.store.archive import export_runs, import_runs
 from explorer.records.store.changes import ENDED, INTERRUPTED, NewLane
-from explorer.records.store.recorder import Checkpoint, Recorder, Recording
+from explorer.records.store.recorder import Checkpoint, Recorder, Recording, shared
 from explorer.records.store.store import ORDERS, Store
 from explorer.records.store.summaries import LaneSummary, Summary
 from explorer.records.store.trouble import StoreTrouble
@@ -24,4 +24,5 @@ __all__ = [
     "Summary",
     "export_runs",
     "import_runs",
+    "shared",
 ]

@@ -10,6 +10,7 @@ import weakref
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from explorer.records.records import LOSSES, Fault, Instances, Phase, Snapshot
@@ -47,6 +48,12 @@ class Checkpoint:
     epoch: int
     data: bytes
     lane: int = 0
+
+
+@cache
+def shared() -> Recorder:
+    """The recorder of this process, made when it is first asked for."""
+    return Recorder()
 
 
 class Recording:

@@ -172,10 +172,12 @@ class Store:
         status = tuple(Status(row.status) for row in runs)
         epochs, best_epoch = (np.array([getattr(row, name) for row in runs]) for name in ("epochs", "best_epoch"))
         parts = [(row.first, row.seconds, np.frombuffer(row.losses, FLOAT)) for row in rows]
-        for first, seconds, losses in parts or [(1, 0.0, np.empty(0))]:
+        running = (Status.RUNNING,) * len(runs)  # what is known of the runs' ends belongs to the last part
+        for left, (first, seconds, losses) in reversed(list(enumerate(reversed(parts or [(1, 0.0, np.empty(0))])))):
             train, val, test = losses.reshape(len(LOSSES), len(runs), -1)
+            stand = running if left else status
             history.append(
-                Snapshot(0, Phase.STOPPED, first, train, val, test, status, epochs, best_epoch, seconds, "", lane=lane)
+                Snapshot(0, Phase.STOPPED, first, train, val, test, stand, epochs, best_epoch, seconds, "", lane=lane)
             )
         return history
 
