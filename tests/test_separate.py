@@ -101,7 +101,7 @@ FAULTS = [
     ("    raise KeyError('momentum')", "KeyError: 'momentum'"),
     ("    return [g / 0 for g in gradients]", "returned NaN or infinity"),
     ("    return gradients[:-2]", "optimizer_step returned 18 tensors; there are 20"),
-    ("    raise ValueError('<script>' + 'x' * 9000 + chr(27))", r"faulty.py: <script>x+…$"),
+    ("    raise ValueError('<script>' + 'x' * 9000 + chr(27))", r"wayward.py: <script>x+…$"),
     ("    import os\n    os.write(1, b'????' * 99)\n    return gradients", None),
 ]
 
@@ -110,7 +110,7 @@ def test_whatever_a_file_does_ends_its_runs_alone_with_a_sentence(tmp_path):
     """One file that does what another one says; its process is started anew where it had to be ended."""
     order = tmp_path / "order.py"
     obeys = f"    here = {{}}\n    exec(open({str(order)!r}).read(), here)\n    return here['fault'](gradients)"
-    mine = separate.load(written(tmp_path, FILE.replace(STEP, obeys), "faulty.py"), limits=SHORT, quiet=True)
+    mine = separate.load(written(tmp_path, FILE.replace(STEP, obeys), "wayward.py"), limits=SHORT, quiet=True)
     for change, sentence in FAULTS:
         order.write_text(f"def fault(gradients):\n{change}\n", encoding="utf-8")
         began = time.monotonic()

@@ -45,7 +45,9 @@ class HistoryPage:
         self._showing = False
         wide: dict[str, Any] = {"sizing_mode": "stretch_width", "size": "small"}
         self._search = pmui.TextInput(label="Search", placeholder="words in titles, notes, settings", **wide)
-        self._phases = pmui.MultiChoice(label="States", options=["running", "paused", *ENDED], **wide)
+        self._phases = pmui.MultiChoice(
+            label="States", options=["running", "paused", *ENDED], sizing_mode="stretch_width"
+        )
         self._pinned = pmui.Switch(label="Pinned only", margin=(4, 10))
         self._deleted = pmui.Switch(label="Deleted in the last week", margin=(4, 10))
         for widget in (self._search, self._phases, self._pinned, self._deleted):

@@ -46,6 +46,14 @@ MAKERS: dict[str, Callable[[Pages], Page]] = {"Explore": _explore, "Tournament":
 """In the order in which the header has them."""
 
 
+ON_THE_HEADER = {
+    "& .MuiToggleButton-root": {"color": "#fff", "borderColor": "rgba(255, 255, 255, 0.6)"},
+    "& .MuiToggleButton-root.Mui-selected": {"color": "#0b4f86", "backgroundColor": "#fff"},
+    "& .MuiToggleButton-root.Mui-selected:hover": {"backgroundColor": "#e8f1f8"},
+}
+"""White on the header's colour, in both themes: what a theme gives a button is made for a page's own background."""
+
+
 class Pages:
     """Every page's `sidebar`, `main` and, for the header, `navigation`."""
 
@@ -54,7 +62,9 @@ class Pages:
         self.sidebar = pn.Column(sizing_mode="stretch_width", margin=0)
         self.main = pn.Column(sizing_mode="stretch_width", margin=0)
         first = next(iter(MAKERS))
-        self.navigation = pmui.RadioButtonGroup(options=list(MAKERS), value=first, size="small", margin=(0, 10))
+        self.navigation = pmui.RadioButtonGroup(
+            options=list(MAKERS), value=first, size="small", margin=(0, 10), sx=ON_THE_HEADER
+        )
         self._made: dict[str, Page] = {}
         self.explorer = Explorer(linked={"page": Linked(self._load, self._value)}, lessons=lessons)
         self._turn()
