@@ -109,17 +109,6 @@ def test_every_start_is_an_experiment_of_its_own_and_the_one_before_is_stopped(u
     store.close()
 
 
-def test_what_cannot_be_built_is_kept_as_failed(url, session):
-    lanes = (Entry("", CHALLENGE, ADAM),)
-    session.start(Plan(lanes, (0,), "cpu", "float16"))
-    drained(session, lambda: session.phase is Phase.FAILED)
-    session._recorder.flush()
-    store = Store(url)
-    kept = [one for one in store.find() if one.phase == "failed"]
-    assert len(kept) <= 1
-    store.close()
-
-
 def test_training_goes_on_where_the_store_cannot_be_opened(tmp_path):
     (tmp_path / "file").write_text("")
     session = Session(Recorder(f"sqlite:///{tmp_path}/file/store.db"))
