@@ -28,6 +28,21 @@ def free_port() -> int:
 
 
 @contextmanager
+def served() -> Iterator[str]:
+    """The app on a free port of this machine, in this process: its address."""
+    import panel as pn
+
+    from explorer.app import page
+
+    port = free_port()
+    server: Any = pn.serve(page, port=port, threaded=True, show=False, title="Optimizer Explorer", verbose=False)
+    try:
+        yield f"http://localhost:{port}/"
+    finally:
+        server.stop()
+
+
+@contextmanager
 def chromium() -> Iterator[Any]:
     """A Playwright browser; `ValueError` where it cannot be had."""
     path = executable()

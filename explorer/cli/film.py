@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from explorer.cli.browser import chromium, free_port
+from explorer.cli.browser import chromium, served
 from explorer.cli.failure import sentences
 
 QUERY = "?view=Race&seeds=4&optimizer=muon&lane2=optimizer%3Dadam&lane3=optimizer%3Dsgd&pace=10+epochs%2Fs"
@@ -26,17 +26,9 @@ def command(
     file: Annotated[Path, typer.Argument(help="Where the film goes, an animated WebP.")] = Path("assets/race.webp"),
 ) -> None:
     """Serve the app, let three optimizers race, and film it."""
-    import panel as pn
-
-    from explorer.app import page
-
     with sentences(), chromium() as browser:
-        port = free_port()
-        server: Any = pn.serve(page, port=port, threaded=True, show=False, title="Optimizer Explorer", verbose=False)
-        try:
-            frames = _take(browser, f"http://localhost:{port}/{QUERY}")
-        finally:
-            server.stop()
+        with served() as address:
+            frames = _take(browser, address + QUERY)
         _write(frames, file)
     typer.echo(f"{file.name}: {len(frames)} frames, {file.stat().st_size / 1000:.0f} KB")
 

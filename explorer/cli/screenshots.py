@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from explorer.cli.browser import chromium, free_port
+from explorer.cli.browser import chromium, served
 from explorer.cli.failure import sentences
 
 PHONE = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/130 Mobile Safari/537.36"
@@ -67,20 +67,11 @@ def command(
     only: Annotated[str | None, typer.Option(help="The name of one picture.")] = None,
 ) -> None:
     """Serve the app, train, and take its pictures."""
-    import panel as pn
-
-    from explorer.app import page
-
-    with sentences(), chromium() as browser:
-        port = free_port()
-        server: Any = pn.serve(page, port=port, threaded=True, show=False, title="Optimizer Explorer", verbose=False)
-        try:
-            for shot in SHOTS:
-                if only in (None, shot.name):
-                    for file in _take(browser, f"http://localhost:{port}/{shot.query}", shot, folder):
-                        typer.echo(file.name)
-        finally:
-            server.stop()
+    with sentences(), chromium() as browser, served() as address:
+        for shot in SHOTS:
+            if only in (None, shot.name):
+                for file in _take(browser, address + shot.query, shot, folder):
+                    typer.echo(file.name)
 
 
 def _take(browser: Any, address: str, shot: Shot, folder: Path) -> Iterator[Path]:
