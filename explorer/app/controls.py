@@ -15,7 +15,7 @@ from explorer.app.entrants import Entrant
 from explorer.app.fields import Complain, Field, split
 from explorer.app.lanes import AT_MOST, LaneList
 from explorer.app.setup import Setup
-from explorer.app.stored import Setting, nearest
+from explorer.app.stored import nearest
 from explorer.challenge import Challenge
 from explorer.optimizers import Optimizer, modifiers
 from explorer.training.plan import Entry
@@ -111,7 +111,7 @@ class Controls:
         """Put a setting that was changed elsewhere into its widget."""
         self._setup[name].show()
 
-    def take(self, challenge: Challenge | None, stack: Sequence[Optimizer], setup: Mapping[str, Any]) -> None:
+    def take(self, challenge: Challenge | None, entrants: Sequence[Entrant], setup: Mapping[str, Any]) -> None:
         """Be set to these; `ValueError` with a sentence where that is not allowed."""
         for name, value in setup.items():
             setattr(self.setup, name, Setup.check(name, value))
@@ -121,19 +121,9 @@ class Controls:
             self.setup.preset = nearest(challenge)
             for name in ("preset", *self._challenge):
                 (self._setup | self._challenge)[name].show()
-        if stack:
-            self.lanes.entrants = [Entrant.of(optimizer, {}) for optimizer in stack]
+        if entrants:
+            self.lanes.entrants = list(entrants)
             self.lanes.select(self.lanes.entrants[0])
-
-    def put(self, setting: Setting) -> None:
-        """Take over everything that a stored experiment was set to."""
-        self.challenge = setting.challenge.replace()
-        for name, value in setting.setup.items():
-            setattr(self.setup, name, value)
-        for field in (self._challenge | self._setup).values():
-            field.show()
-        self.lanes.entrants = list(setting.entrants)
-        self.lanes.select(self.lanes.entrants[0])
 
     def load(self, search: str, others: Mapping[str, address.Setter]) -> list[str]:
         """Take the settings of an address; the sentences about those that were refused.

@@ -227,7 +227,7 @@ class Explorer(pn.viewable.Viewer):
         made = [create(one) if isinstance(one, str) else one for one in stack]
         if len(made) > len(LOOKS):
             raise ValueError(f"There is room for {len(LOOKS)} optimizers, not for {len(made)}.")
-        self.controls.take(challenge, made, setup)
+        self.controls.take(challenge, [Entrant.of(optimizer, {}) for optimizer in made], setup)
         self.session.set_pace(PACES[self.controls.setup.pace])
         self._loading = False
 
@@ -291,18 +291,14 @@ class Explorer(pn.viewable.Viewer):
 
     def reopen(self, setting: Setting) -> None:
         """Set everything as it was for a stored experiment; what trains goes on until the next start."""
-        self._loading = True
-        self.controls.put(setting)
-        self._loading = False
+        self._put(setting)
         if not self.session.busy:
             self._preview()
         self._show()
 
     def go_on(self, plan: Plan, setting: Setting) -> None:
         """Train a stored experiment on, instead of what is in hand."""
-        self._loading = True
-        self.controls.put(setting)
-        self._loading = False
+        self._put(setting)
         keys = [entrant.key for entrant in setting.entrants[: len(plan.entries)]]
         keys += range(-2, -2 - len(plan.entries) + len(keys), -1)  # lanes beyond what the panel has room for
         self._notice.visible = False
@@ -310,6 +306,12 @@ class Explorer(pn.viewable.Viewer):
         self.session.start(plan, keys)
         self._settings = self._planned()
         self._turn()
+
+    def _put(self, setting: Setting) -> None:
+        """Take over what a stored experiment was set to; nothing of it is a person's change."""
+        self._loading = True
+        self.controls.take(setting.challenge, setting.entrants, setting.setup)
+        self._loading = False
 
     def compare(self, lanes: Sequence[Lane]) -> None:
         """Race against these lanes, out of the store, too; none: against no stored ones any more."""
