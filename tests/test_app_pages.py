@@ -50,7 +50,7 @@ def test_the_address_says_which_page(opened):
     assert pages.navigation.value == "History"
     assert shown(pages) == [[True]] * 2  # the explorer is there, its widgets are not sent yet
     assert pages.explorer.controls.setup.seeds == 3
-    assert pages.explorer._linked["page"].value() == "history"
+    assert pages.explorer.state.linked["page"].value() == "history"
 
 
 def test_a_page_that_is_not_there_is_named_and_ignored(opened):
@@ -65,4 +65,4 @@ def test_no_test_can_reach_the_store_of_whoever_runs_it():
 
 
 def _notice(pages):
-    return pages.explorer._html["notice"].object.replace("&#x27;", "'")
+    return pages.explorer.notice.text.replace("&#x27;", "'")

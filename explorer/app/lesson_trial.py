@@ -6,14 +6,12 @@ import time
 
 import numpy as np
 
-from explorer.app import address
+from explorer.app import address, viewing
 from explorer.app.controls import Controls
 from explorer.app.session import Session
 from explorer.lessons import Facts, Lesson, Step
 from explorer.training.inside import InsideLook
 from explorer.training.plan import Plan
-
-VIEWS = ("Losses", "Race", "Sweep", "Function", "Inside", "Landscape", "Frontier")
 
 
 def faults(lesson: Lesson) -> list[str]:
@@ -51,14 +49,9 @@ def trial(step: Step, changes: dict[str, str]) -> tuple[int, Facts]:
 
 def _set(step: Step, changes: dict[str, str]) -> tuple[Controls, list[str]]:
     """The controls as they are after these changes, and what was refused."""
-
-    def view(text: str) -> None:
-        if text not in VIEWS:
-            raise ValueError(f"view = {text!r} is not known: it must be one of {', '.join(VIEWS)}.")
-
     complaints: list[str] = []
     controls = Controls(lambda name: None, complaints.append)
-    refused = controls.load(address.write(step.address | changes), {"view": view})
+    refused = controls.load(address.write(step.address | changes), {"view": viewing.check})
     return controls, [*complaints, *refused]
 
 

@@ -15,7 +15,7 @@ import time
 import numpy as np
 from pages import press, serve, until
 
-from explorer.app.explorer import Explorer
+from explorer.app.display import Display
 from explorer.cli.browser import chromium
 from explorer.records import Instances, Phase, Snapshot, Status
 from explorer.training.experiment import Started
@@ -69,14 +69,14 @@ def main(view: str, minutes: float) -> None:
 
     session.Worker = Parrot
     took = []
-    draw = Explorer._draw
+    draw = Display.draw
 
     def timed(self):
         began = time.thread_time()
         draw(self)
         took.append((time.thread_time() - began) * 1e3)
 
-    Explorer._draw = timed
+    Display.draw = timed
     server, address = serve()
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1440, "height": 900})
