@@ -1,6 +1,7 @@
 """The notebooks run from clean kernels, and what is kept of them shows without one."""
 
 import runpy
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -20,11 +21,19 @@ def pictures(notebook):
     return whole.count('"image/png":') + whole.count("data:image/png;base64,")
 
 
+@pytest.fixture(scope="module")
+def running():
+    """All of them, as they run, two at a time: much of a notebook is starting its kernel and importing."""
+    execute = runpy.run_path(str(FOLDER / "run.py"))["execute"]
+    with ThreadPoolExecutor(2) as pool:
+        yield {file: pool.submit(execute, file) for file in FILES}
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
-def test_a_notebook_runs_and_gives_what_is_kept_of_it(file):
+def test_a_notebook_runs_and_gives_what_is_kept_of_it(file, running):
     kept = nbformat.read(file, as_version=4)
-    fresh = runpy.run_path(str(FOLDER / "run.py"))["execute"](file)
+    fresh = running[file].result()
     assert kinds(fresh) == kinds(kept)
     assert pictures(fresh) == pictures(kept) > 0
     assert set(kinds(kept)) <= {"image/png", "text/html", "text/plain"}

@@ -129,7 +129,7 @@ TRAIN = ["train", *SETTINGS, "--device=cpu", "--precision=float64", "--optimizer
 
 def test_a_killed_command_is_continued_by_another_to_the_same_curve(url):
     command = [sys.executable, "-c", "from explorer.training import continuation\ncontinuation.EVERY = 0.2\n"
-               "from explorer.cli import app; app()", *TRAIN, "--set=max_epochs=3000"]  # fmt: skip
+               "from explorer.cli import app; app()", *TRAIN, "--set=max_epochs=1200"]  # fmt: skip
     victim = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ))
 
     def kept():
@@ -146,15 +146,15 @@ def test_a_killed_command_is_continued_by_another_to_the_same_curve(url):
     victim.wait()
     store = Store(url)
     (found,) = store.find()
-    assert (found.phase, found.lanes[0].epoch < 3000) == (INTERRUPTED, True)
+    assert (found.phase, found.lanes[0].epoch < 1200) == (INTERRUPTED, True)
     before = found.lanes[0].epoch
     said = CliRunner().invoke(app, ["runs", "continue", found.id])
     assert said.exit_code == 0, said.output
     assert "finished" in said.output
     history = store.history(found.id, 0)
     store.close()
-    assert history.epoch == 3000 > before
-    challenge = CHALLENGE.replace(max_epochs=3000)
+    assert history.epoch == 1200 > before
+    challenge = CHALLENGE.replace(max_epochs=1200)
     expected = ex.train(challenge, ex.optimizers.create("adam", ["cosine"]), [3, 5], "cpu", precision="float64")
     for place, loss in enumerate(LOSSES):
         np.testing.assert_allclose(history.losses[place], expected.history[loss].values, rtol=1e-9, atol=0)

@@ -237,11 +237,11 @@ def test_pace_limits_epochs_per_second(listener):
     began, first = time.monotonic(), listener.epoch
     listener.until(lambda: listener.epoch >= first + 20)
     took = time.monotonic() - began
-    assert 0.8 < took < 1.8
+    assert 0.8 < took < 4  # a busy machine is late, and never early
     listener.worker.set_pace(None)
     began, first = time.monotonic(), listener.epoch
-    listener.until(lambda: listener.epoch >= first + 40)
-    assert time.monotonic() - began < 1.5
+    listener.until(lambda: listener.epoch >= first + 100)
+    assert time.monotonic() - began < 4
 
 
 def test_a_new_pace_does_not_wait_for_the_old_one(listener):
@@ -387,7 +387,7 @@ def test_close_ends_the_thread_in_the_middle_of_training():
     time.sleep(0.3)
     began = time.monotonic()
     assert worker.close()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5, "it waited for the end of training"
     assert set(threading.enumerate()) == before
 
 
