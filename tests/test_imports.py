@@ -33,6 +33,7 @@ FREE = {"app", "cli"}
 STARTS_THREADS = {"_thread", "concurrent", "multiprocessing", "threading"}
 THREAD_OWNERS = {
     "training/worker.py",
+    "training/heap.py",
     "training/line.py",
     "training/tally.py",
     "training/separate/child.py",
@@ -42,7 +43,7 @@ THREAD_OWNERS = {
     "base/side_by_side.py",
 }
 """A worker's thread and a tournament's live with their session, the recorder's with the process, the watch of a
-plug-in's process with that; line, tally and `separate.process` have but locks; the last one's end with its function."""
+plug-in's process with that; heap, line, tally and `separate.process` have but locks; the last one's end with its function."""
 
 
 def files():

@@ -24,7 +24,7 @@ from explorer.challenge.model import Network, StackedMLP, initialize
 from explorer.challenge.settings import Challenge
 from explorer.optimizers.base import Elementwise, Optimizer
 from explorer.records.records import Phase, Run, Snapshot, Status
-from explorer.training import devices, memory
+from explorer.training import devices, heap, memory
 from explorer.training.graph import Leash, capture, tensors_of
 from explorer.training.rehearsal import Rehearsal, duplicate, undisturbed_chance
 from explorer.training.verdict import CODES, code, decide
@@ -101,6 +101,8 @@ class Fleet:
         self._improved = torch.zeros(count, dtype=torch.bool, device=self.device)
 
         on_cuda = self.device.type == "cuda"
+        if not on_cuda:
+            heap.keep_for(self)
         self.captured = on_cuda and optimizer.capturable
         """Whether an epoch is launched as one CUDA graph."""
         self._launch: Callable[[], None] | None = None
