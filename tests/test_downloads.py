@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from test_replay import CHALLENGE, session, trained  # noqa: F401  (a fixture)
+from test_views import sample
 
 import explorer as ex
 from explorer.app import downloads
@@ -36,14 +37,28 @@ def test_what_was_learnt_is_a_table(session):  # noqa: F811
     session.look(FunctionLook(run=1))
     while session.learnt is None:
         session.drain()
-    table = downloads.table(session, "Function")
-    second = table[table.output == 2]
-    np.testing.assert_array_equal(second.kept, session.learnt.kept[:, 1])
-    np.testing.assert_array_equal(second.x, session.learnt.x)
+    table, learnt = downloads.table(session, "Function"), session.learnt
+    second = table[(table.output == 2) & (table.part == "curve")]
+    np.testing.assert_array_equal(second.kept, learnt.kept[:, 1])
+    np.testing.assert_array_equal(second.x, learnt.x)
+    second = table[(table.output == 2) & (table.part == "residual")]
+    np.testing.assert_array_equal(second.residual, learnt.residuals[:, 1])
+    np.testing.assert_array_equal(second.x, learnt.test_x)
+    assert set(table.part) == {"curve", "residual"}
+
+
+def test_what_was_learnt_of_two_inputs_has_the_plane():
+    looked = sample(2, inputs=3)
+    table = downloads.function(looked)
+    plane = table[(table.part == "plane") & (table.output == 2)]
+    np.testing.assert_array_equal(plane.kept, looked.plane_kept[..., 1].ravel())
+    at = plane[(plane.x == looked.plane[1]) & (plane.x2 == looked.plane[3])]
+    assert at.truth.item() == looked.plane_truth[3, 1, 1]  # rows along the second input
 
 
 def test_the_whole_experiment_as_netcdf(session, tmp_path):  # noqa: F811
     trained(session, "adam", "sgd", epochs=3)
+    session.lanes[1].learnt = sample(2)
     file = tmp_path / "experiment.nc"
     file.write_bytes(downloads.netcdf(session).getvalue())
     with xr.open_datatree(file, engine="h5netcdf") as tree:
@@ -51,6 +66,9 @@ def test_the_whole_experiment_as_netcdf(session, tmp_path):  # noqa: F811
         np.testing.assert_array_equal(lane["test_loss"], session.lanes[1].history.losses[2])
         np.testing.assert_array_equal(lane["alpha"], session.lanes[1].outcomes.alpha)
         settings = json.loads(lane.attrs["settings"])
+        table = downloads.function(session.lanes[1].learnt)
+        np.testing.assert_array_equal(lane["function/residual"], table.residual)
+        assert lane["function/part"].values.tolist() == table.part.tolist()
     assert settings["optimizer"] == "sgd"
     assert ex.Challenge(**settings["challenge"]).values == CHALLENGE.values
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import explorer as ex
+from explorer.app import replay, words
 from explorer.app.session import Session
 from explorer.records import History, Status
 from explorer.training import Fleet
@@ -80,10 +81,18 @@ def test_what_was_learnt_then_comes_from_the_film(session):
         session.drain()
     np.testing.assert_allclose(session.learnt.current, expected.current, rtol=1e-6)
     np.testing.assert_allclose(session.learnt.kept, expected.kept, rtol=1e-6)
+    said = replay.held(session)
+    assert "losses of all 12 epochs" in said
+    frames = session.lanes[0].history.epochs[0] + 1  # the start is one
+    assert f"weights of run 0 every epoch, {frames} of at most 64 snapshots" in said
 
 
 def test_hidden_lanes_are_not_compared_and_names_are_told_apart(session):
     trained(session, "adam", "adam", "sgd", epochs=2)
     assert [lane.name for lane in session.compared] == ["adam", "adam #2", "sgd"]
+    assert words.differing({name: lane.challenge for name, lane in session.contest.items()}) == ""
+    session.lanes[2].challenge = CHALLENGE.replace(num_hidden_layers=7, accuracy_factor=100.0)
+    said = words.differing({name: lane.challenge for name, lane in session.contest.items()})
+    assert said.endswith("beside adam, sgd has num_hidden_layers 7 instead of 4.")
     session.hidden = {session.lanes[0].key}
     assert [lane.name for lane in session.compared] == ["adam", "sgd"]

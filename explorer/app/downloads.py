@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from html import escape
 from pathlib import Path
@@ -58,17 +58,28 @@ def outcomes(lane: Lane) -> pd.DataFrame:
 
 
 def function(sample: FunctionSample) -> pd.DataFrame:
-    """The curves of a function sample: one row a place and output."""
-    places, outputs = sample.truth.shape
-    return pd.DataFrame(
-        {
-            "run": sample.run,
-            "epoch": sample.epoch,
-            "x": np.repeat(sample.x, outputs),
-            "output": np.tile(np.arange(1, outputs + 1), places),
-            **{name: getattr(sample, name).ravel() for name in ("truth", "kept", "current")},
-        }
-    )
+    """A function sample, one row a place and output: its `curve` along the input, the `residual` of each test sample
+    and, where there are two inputs, the `plane` of both; x2 is the second."""
+    parts = {
+        "curve": {"x": sample.x, "truth": sample.truth, "kept": sample.kept, "current": sample.current},
+        "residual": {"x": sample.test_x, "residual": sample.residuals},
+    }
+    if sample.across is not None:
+        x, x2 = np.meshgrid(sample.plane, sample.plane)
+        outputs = sample.truth.shape[1]
+        truth, kept = (values.reshape(-1, outputs) for values in (sample.plane_truth, sample.plane_kept))
+        parts["plane"] = {"x": x.ravel(), "x2": x2.ravel(), "truth": truth, "kept": kept}
+    rows = pd.concat([_by_output(values).assign(part=part) for part, values in parts.items()], ignore_index=True)
+    own = {"run": sample.run, "epoch": sample.epoch, "part": rows.pop("part")}
+    return pd.concat([pd.DataFrame(own, index=rows.index), rows], axis=1)
+
+
+def _by_output(values: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """One row a place and output of arrays `[n]`, which hold for every output, and `[n, O]`."""
+    outputs = max(value.shape[1] for value in values.values() if value.ndim == 2)
+    long = {name: value.ravel() if value.ndim == 2 else np.repeat(value, outputs) for name, value in values.items()}
+    places = len(next(iter(values.values())))
+    return pd.DataFrame({"output": np.tile(np.arange(1, outputs + 1), places), **long})
 
 
 def inside(sample: InsideSample) -> pd.DataFrame:
@@ -105,8 +116,17 @@ def parquet(session: Session, view: str) -> io.BytesIO:
 
 
 def experiment(session: Session) -> xr.DataTree:
-    """Everything: a group for each lane, with its losses, its outcomes and its settings."""
-    groups = {f"lane {place}": _group(lane) for place, lane in enumerate(session.lanes, 1) if lane.outcomes is not None}
+    """Everything: a group for each lane, with its losses, its outcomes and its settings, and under it what was sampled
+    of it; a group for the landscape."""
+    groups = {}
+    for place, lane in enumerate(session.lanes, 1):
+        if lane.outcomes is not None:
+            groups[f"lane {place}"] = _group(lane)
+            sampled = {"inside": [inside(sample) for sample in lane.inside]}
+            sampled["function"] = [] if lane.learnt is None else [function(lane.learnt)]
+            groups |= {f"lane {place}/{name}": _rows(tables) for name, tables in sampled.items() if tables}
+    if session.landscape is not None:
+        groups["landscape"] = _rows([landscape(session.landscape)])
     if not groups or session.plan is None:
         raise ValueError("There is nothing to download yet: press Start first.")
     root = xr.Dataset(attrs={"seeds": list(session.plan.seeds), "precision": session.plan.precision})
@@ -143,6 +163,10 @@ def shown(panel: Any) -> Iterator[pn.pane.HoloViews]:
     for part in parts:
         if isinstance(part, pn.viewable.Viewable):
             yield from shown(part)
+
+
+def _rows(tables: Sequence[pd.DataFrame]) -> xr.Dataset:
+    return pd.concat(tables, ignore_index=True).rename_axis("row").to_xarray()
 
 
 def _named(lane: Lane, rows: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import panel as pn
 from explorer.records import History
 from explorer.views import losses as view
 from explorer.views.losses import Line
-from explorer.views.style import LINE_LOOKS, LOSS_LOOKS
+from explorer.views.style import LINE_LOOKS, LOSS_LOOKS, Hook
 
 # Not `hv.extension`, which would have a notebook's page fetch scripts from outside: `notebook.prepare` brings its own.
 hv.Store.set_current_backend("bokeh")
@@ -120,7 +120,7 @@ class _Axis:
         for name, source in sources.items():
             extend(source, {column: table.get(name, {}).get(column, []) for column in source.data}, restarted)
 
-    def _hook(self, role: str) -> view.Hook:
+    def _hook(self, role: str) -> Hook:
         def found(plot: Any, element: Any) -> None:
             self._rendered.setdefault(plot.state, {})[role] = plot
             if "cds" in plot.handles:

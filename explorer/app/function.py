@@ -18,7 +18,7 @@ from explorer.records import FunctionSample
 from explorer.training.probes import FunctionLook
 from explorer.views import function as view
 from explorer.views import plane
-from explorer.views.style import LINE_LOOKS
+from explorer.views.style import LINE_LOOKS, Hook
 
 OUTPUTS = 2
 """Outputs shown at most: TIG's harness has two."""
@@ -155,7 +155,7 @@ class FunctionPanel:
         # Bokeh cannot lay out figures that come to a `FlexBox` after the page has loaded.
         return pn.Row(*boxes, styles={"flex-wrap": "wrap"}, sizing_mode="stretch_width", margin=0)
 
-    def _hook(self, figures: dict[Any, Any], name: str, role: str, output: int, picture: str = "") -> view.Hook:
+    def _hook(self, figures: dict[Any, Any], name: str, role: str, output: int, picture: str = "") -> Hook:
         def found(plot: Any, element: Any) -> None:
             figures.setdefault(plot.state, {"output": output, "picture": picture})[role] = plot
             if "cds" in plot.handles:

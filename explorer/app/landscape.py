@@ -17,8 +17,8 @@ from explorer.challenge import Challenge
 from explorer.records import LandscapeSample
 from explorer.training.landscape import LandscapeLook
 from explorer.views import landscape as view
-from explorer.views.losses import Hook
 from explorer.views.race import LOOKS
+from explorer.views.style import Hook
 
 NOTHING = "Train, then press Compute surface: it shows the paths of all lanes from one start, and the loss around them."
 

@@ -11,7 +11,7 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
-from explorer.app import html
+from explorer.app import html, words
 from explorer.app.figure import drop_closed, extend, move, replace
 from explorer.app.runs import RunInput
 from explorer.app.session import Session
@@ -124,13 +124,14 @@ class RacePanel:
         self._alone = pmui.Switch(label="One run", value=False, visible=False)
         for widget in (self._loss, self._clock, self._alone):
             widget.param.watch(lambda event: changed(), "value")
-        self._legend, self._board = html.pane(), html.pane()
+        self._legend, self._unlike, self._board = html.pane(), html.pane(), html.pane()
         self._scored = -SCORE_EVERY
         self.panel = pmui.Column(
             self._legend,
             pmui.FlexBox(
                 self._loss, self._clock, self._alone, run.panel, align_items="center", sizing_mode="stretch_width"
             ),
+            self._unlike,
             self._figure.panel,
             self._board,
             sizing_mode="stretch_width",
@@ -145,6 +146,8 @@ class RacePanel:
         self._figure.run = self._run.value if self._alone.visible and self._alone.value else None
         self._figure.refresh(lanes, threshold(lanes))
         self._legend.object = legend(lanes, self._figure.run)
+        unlike = words.differing({name: lane.challenge for name, lane in session.contest.items()})
+        self._unlike.object = f'<p class="note hint" role="status">{escape(unlike)}</p>' if unlike else ""
         if session.phase is not Phase.RUNNING or time.monotonic() - self._scored >= SCORE_EVERY:
             self._board.object = leaderboard(lanes)
             self._scored = time.monotonic()

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import panel as pn
 import panel_material_ui as pmui
 
-from explorer.app.session import Session
+from explorer.app import html
+from explorer.app.session import SAMPLES, Session
 
 SPEEDS = {"5 epochs/s": 1, "25 epochs/s": 5, "100 epochs/s": 20}
 """Epochs at each of five ticks a second."""
@@ -33,7 +34,9 @@ class ReplayBar:
         self._on.param.watch(lambda event: self._turn(event.new), "value")
         self._slider.param.watch(lambda event: self._moved(), "value")
         self._play.on_click(lambda event: self._toggle())
-        self._tools = pmui.Row(self._slider, self._play, self._speed, sizing_mode="stretch_width", visible=False)
+        self._held = html.pane()
+        row = pmui.Row(self._slider, self._play, self._speed, sizing_mode="stretch_width", margin=0)
+        self._tools = pmui.Column(row, self._held, sizing_mode="stretch_width", visible=False, margin=0)
         self.panel = pmui.Row(self._on, self._tools, sizing_mode="stretch_width", margin=0)
         self.last = 0
 
@@ -51,6 +54,7 @@ class ReplayBar:
         """Follow the session: the slider ends at its last epoch."""
         self.last = session.epoch
         self._tools.visible = self._on.value
+        self._held.object = f"<p>{held(session)}</p>" if self._on.value else ""
         if self._on.value and self.last > 0 and self._slider.end != self.last:
             self._showing = True
             value = min(self._slider.value, self.last) if not session.busy else self._slider.value
@@ -93,3 +97,18 @@ class ReplayBar:
             self._ticking.stop()
             self._ticking = None
             self._play.param.update(label="Play", icon="play_circle")
+
+
+def held(session: Session) -> str:
+    """What is kept to look back at, and how much of it at most."""
+    lane = session.lane
+    if lane is None or lane.history is None:
+        return "Nothing is trained yet."
+    said = f"Kept: the losses of all {session.epoch} epochs"
+    if lane.filmed is not None and lane.filmed.frames:
+        film = lane.filmed
+        every = "every epoch" if film.interval == 1 else f"every {film.interval} epochs"
+        said += f"; the weights of run {film.run} {every}, {film.frames} of at most {film.at_most} snapshots"
+    if lane.inside:
+        said += f"; {len(lane.inside)} of at most {SAMPLES} looks inside"
+    return said + ".  What would be more is thinned evenly."

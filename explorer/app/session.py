@@ -15,6 +15,7 @@ from explorer.challenge import Challenge, scoring
 from explorer.optimizers import Optimizer
 from explorer.records import (
     Fault,
+    Filmed,
     FunctionSample,
     History,
     InsideSample,
@@ -47,7 +48,7 @@ class Lane:
     """What is known of one lane.
 
     key: the entrant of the person's list that it came from.  history: all of it; `shown`: up to the epoch that is
-    looked at.  learnt, inside: samples, where they were asked for.
+    looked at.  filmed: what is held of its weights.  learnt, inside: samples, where they were asked for.
     """
 
     key: int
@@ -56,6 +57,7 @@ class Lane:
     optimizer: Optimizer
     history: History | None = None
     instances: Instances | None = None
+    filmed: Filmed | None = None
     learnt: FunctionSample | None = None
     inside: list[InsideSample] = field(default_factory=list)
     message: str = ""
@@ -236,13 +238,17 @@ class Session:
     @property
     def compared(self) -> list[RaceLane]:
         """What the lanes that are compared have reached, each under a name of its own."""
-        found: dict[str, RaceLane] = {}
+        reached = ((name, lane.race_lane()) for name, lane in self.contest.items())
+        return [lane._replace(name=name) for name, lane in reached if lane is not None]
+
+    @property
+    def contest(self) -> dict[str, Lane]:
+        """The lanes that are compared, by a name of its own each."""
+        found: dict[str, Lane] = {}
         for lane in [*self.lanes, *self.guests]:
-            reached = None if lane.key in self.hidden else lane.race_lane()
-            if reached is not None:
-                name = unused(lane.name, found)
-                found[name] = reached._replace(name=name)
-        return list(found.values())
+            if lane.key not in self.hidden and lane.outcomes is not None:
+                found[unused(lane.name, found)] = lane
+        return found
 
     # Commands
 
@@ -318,6 +324,8 @@ class Session:
                     self._take(record)
                 case Instances():
                     self.lanes[record.lane].instances = record
+                case Filmed():
+                    self.lanes[record.lane].filmed = record
                 case FunctionSample():
                     self.lanes[record.lane].learnt = record
                 case InsideSample():

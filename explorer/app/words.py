@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -66,6 +68,25 @@ def chances(challenge: Challenge, instances: Instances, threshold: np.ndarray) -
         f"threshold of {number(limit)}; the data would allow {number(kernel)}, and the noise alone is "
         f"{number(noise)}{where}."
     )
+
+
+def differing(challenges: Mapping[str, Challenge]) -> str:
+    """In what the challenges of lanes that are compared differ, by the lanes' names; empty where they are one.  The
+    accuracy factor is left out: every lane is scored with the latest."""
+    if not challenges:
+        return ""
+    first, *rest = challenges
+    own = challenges[first].values
+    found = []
+    for name in rest:
+        values = challenges[name].values
+        other = [field for field in own if field != "accuracy_factor" and values[field] != own[field]]
+        if other:
+            said = ", ".join(f"{field} {values[field]} instead of {own[field]}" for field in other[:3])
+            found.append(f"{name} has {said}{' and more' if len(other) > 3 else ''}")
+    if not found:
+        return ""
+    return f"This is not one challenge, so that losses and wins say little: beside {first}, {'; '.join(found)}."
 
 
 def hindrance(challenge: Challenge, optimizer: Optimizer) -> str:

@@ -3,11 +3,23 @@
 from explorer.records.history import History
 from explorer.records.inside import InsideSample
 from explorer.records.landscape import LandscapeSample
-from explorer.records.records import LOSSES, Fault, FunctionSample, Instances, Phase, Place, Run, Snapshot, Status
+from explorer.records.records import (
+    LOSSES,
+    Fault,
+    Filmed,
+    FunctionSample,
+    Instances,
+    Phase,
+    Place,
+    Run,
+    Snapshot,
+    Status,
+)
 
 __all__ = [
     "LOSSES",
     "Fault",
+    "Filmed",
     "FunctionSample",
     "History",
     "InsideSample",

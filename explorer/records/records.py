@@ -130,6 +130,22 @@ class FunctionSample:
 
 
 @dataclass(frozen=True)
+class Filmed:
+    """What is held of the weights of run `run` of a lane, for looks at earlier epochs.
+
+    frames: how many snapshots, the start and the last epoch among them.  interval: epochs from one to the next; when
+    there would be more than `at_most`, every second one goes and the interval doubles.
+    """
+
+    generation: int
+    run: int
+    frames: int
+    interval: int
+    at_most: int
+    lane: int = 0
+
+
+@dataclass(frozen=True)
 class Place:
     """Where others train, too: the place in the line for `device`, from 1; 0 when it is this experiment's turn.
 

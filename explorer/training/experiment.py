@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from explorer.records import (
     Fault,
+    Filmed,
     FunctionSample,
     InsideSample,
     Instances,
@@ -48,7 +49,18 @@ class Started:
     lanes: tuple[tuple[Run, ...], ...]
 
 
-Record = Started | Instances | Snapshot | FunctionSample | InsideSample | LandscapeSample | Place | Fault | Checkpoint
+Record = (
+    Started
+    | Instances
+    | Snapshot
+    | Filmed
+    | FunctionSample
+    | InsideSample
+    | LandscapeSample
+    | Place
+    | Fault
+    | Checkpoint
+)
 Look = FunctionLook | InsideLook
 
 
@@ -56,8 +68,9 @@ Look = FunctionLook | InsideLook
 class Lane:
     """A fleet, with what goes along beside it.
 
-    finished: nothing goes on in it.  readable: its device still answers.  message: what there is to say of it.  looked:
-    epoch of the last look inside.  spent: seconds that such looks took since the fleet's clock stood at `since`.
+    filmed: what was last told of the film.  finished: nothing goes on in it.  readable: its device still answers.
+    message: what there is to say of it.  looked: epoch of the last look inside.  spent: seconds that such looks took
+    since the fleet's clock stood at `since`.
     """
 
     index: int
@@ -65,6 +78,7 @@ class Lane:
     fleet: Fleet
     survey: Survey
     film: Film
+    filmed: Filmed | None = None
     finished: bool = False
     readable: bool = True
     message: str = ""
@@ -195,11 +209,13 @@ class Experiment:
             for lane in self.lanes:
                 lane.film = Film(self._filmed(lane.fleet))
                 lane.film.offer(lane.fleet)
+            self._tell_films()
 
     def map_loss(self, selected: int, look: LandscapeLook) -> None:
         """Compute the loss around the lanes' paths; the selected one's end is the origin."""
         for lane in self.lanes:
             lane.film.close(lane.fleet)
+        self._tell_films()
         films = [(lane.name, lane.film) for lane in self.lanes]
         self._landscape = Landscape(films, self.lanes[selected].fleet, selected, look, self.generation)
         self._tell(self._landscape.record)
@@ -219,7 +235,15 @@ class Experiment:
         self._reported = time.monotonic()
         for snapshot in told:
             self._tell(snapshot)
+        self._tell_films()
         self._sample_function(self.lanes[self._at], asked=False)
+
+    def _tell_films(self) -> None:
+        for lane in self.lanes:
+            filmed = lane.film.told(self.generation, lane.index)
+            if filmed != lane.filmed:
+                lane.filmed = filmed
+                self._tell(filmed)
 
     def _snapshot(self, lane: Lane, phase: Phase, message: str = "") -> Snapshot:
         snapshot = lane.fleet.snapshot(self.generation, phase, message or lane.message)

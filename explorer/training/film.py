@@ -9,6 +9,7 @@ from torch import Tensor
 
 from explorer.base.tensors import Tensors
 from explorer.challenge.data import FIELDS
+from explorer.records import Filmed
 from explorer.training.fleet import Fleet
 
 ALIKE = (*FIELDS, "num_hidden_layers", "width", "frozen_layers")
@@ -53,6 +54,11 @@ class Film:
         if self._source is not None:
             self._source.settle()
         return (*self._spaced, *([] if self._last is None else [self._last]))
+
+    def told(self, generation: int, lane: int) -> Filmed:
+        """What is held, for whoever looks back; no device is waited for."""
+        frames = len(self._spaced) + (self._last is not None)
+        return Filmed(generation, self.run, frames, self.interval, self._at_most, lane)
 
     def at(self, epoch: int) -> Frame:
         """The latest frame at or before `epoch`; `LookupError` if there is none."""

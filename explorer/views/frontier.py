@@ -13,9 +13,9 @@ from bokeh.models import FixedTicker
 from bokeh.palettes import Cividis256
 
 from explorer.records import Status
-from explorer.views.losses import TOOLS, Hook
+from explorer.views.losses import TOOLS
 from explorer.views.race import LOOKS, role
-from explorer.views.style import LINE_LOOKS
+from explorer.views.style import FIGURE, LINE_LOOKS, Hook, called
 
 Table = dict[str, list[Any]]
 NAN = float("nan")
@@ -135,11 +135,11 @@ def rates(hooks: Mapping[str, Hook] | None = None) -> hv.Overlay:
     cells: Any = hv.Rectangles([], names[:4], names[4:], label="cells")
     colors: dict[str, Any] = {"color": "color", "cmap": list(Cividis256), "clim": (0, 1), "colorbar": True}
     hover: dict[str, Any] = {"tools": ["hover"], "hover_tooltips": tips, "clabel": "share of runs that pass"}
-    cells = cells.opts(line_color=None, hooks=_called(hooks, "cells"), **colors, **hover, **_COMMON)
+    cells = cells.opts(line_color=None, hooks=called(hooks, "cells"), **colors, **hover, **_COMMON)
     elements = [cells]
     for name, color, width in (("edge", "black", 6), ("frontier", "white", 3)):  # seen on dark cells and on bright ones
         curve: Any = hv.Curve(([], []), "x", "y", label=name)
-        elements.append(curve.opts(color=color, line_width=width, hooks=[_dot, *_called(hooks, name)], **_COMMON))
+        elements.append(curve.opts(color=color, line_width=width, hooks=[_dot, *called(hooks, name)], **_COMMON))
     return _figure(elements, hooks)
 
 
@@ -151,12 +151,12 @@ def lines(hooks: Mapping[str, Hook] | None = None) -> hv.Overlay:
         curve: Any = hv.Curve(([], []), "x", "y", label=name)
         look = looks[name]
         options: dict[str, Any] = {"color": look.color, "line_dash": look.dash, "line_width": look.width}
-        elements.append(curve.opts(hooks=_called(hooks, name), **options, **_COMMON))
+        elements.append(curve.opts(hooks=called(hooks, name), **options, **_COMMON))
     columns = line_columns([])["points"]
     tips = [("", "@optimizer"), ("hidden layers", "@x"), ("half pass up to", "@factor"), ("runs", "@runs")]
     points: Any = hv.Scatter(tuple(columns.values()), "x", list(columns)[1:], label="points")
     hover: dict[str, Any] = {"tools": ["hover"], "hover_tooltips": tips, "size": 9}
-    elements.append(points.opts(hooks=[_mark, *_called(hooks, "points")], **hover, **_COMMON))
+    elements.append(points.opts(hooks=[_mark, *called(hooks, "points")], **hover, **_COMMON))
     return _figure(elements, hooks, show_grid=True)
 
 
@@ -170,18 +170,11 @@ def _figure(elements: list[Any], hooks: Mapping[str, Hook] | None, **options: An
         ylim=(-100, 4100),
         xlabel="hidden layers",
         ylabel="accuracy factor",
-        responsive=True,
-        show_legend=False,
         default_tools=TOOLS,
-        active_tools=["box_zoom"],
-        toolbar="above",
-        hooks=[_fix_ticks, *_called(hooks, "figure")],
+        **FIGURE,
+        hooks=[_fix_ticks, *called(hooks, "figure")],
         **options,
     )
-
-
-def _called(hooks: Mapping[str, Hook] | None, role: str) -> list[Hook]:
-    return [hooks[role]] if hooks and role in hooks else []
 
 
 def _fix_ticks(plot: Any, element: Any) -> None:

@@ -9,8 +9,8 @@ import holoviews as hv
 import numpy as np
 
 from explorer.records import FunctionSample
-from explorer.views.losses import Columns, Hook, band, nice
-from explorer.views.style import LINE_LOOKS, LOSS_LOOKS, number
+from explorer.views.losses import Columns, band, nice
+from explorer.views.style import FIGURE, LINE_LOOKS, LOSS_LOOKS, Hook, called, number
 
 CURVES = {
     "truth": ("#8a8f98", 2.0),
@@ -101,18 +101,15 @@ def residuals(sample: FunctionSample | None, output: int, hooks: Mapping[str, Ho
 
     hooks: by role (`residuals`, `above`, `below`, `floor`, `figure`).
     """
-    hooks = hooks or {}
-
-    def called(role: str) -> list[Hook]:
-        return [hooks[role]] if role in hooks else []
-
     table, look = residual_columns(sample, output), LINE_LOOKS["noise"]
     dots: Any = hv.Scatter((table["residuals"]["x"], table["residuals"]["y"]), "x", "y", label="residuals")
     floor: Any = hv.HLines(table["floor"]["y"], label="floor")
     color, width = CURVES["kept"]
     elements = [
-        dots.opts(color=color, alpha=0.35, size=4, hooks=called("residuals"), show_legend=False),
-        floor.opts(color=look.color, line_dash=look.dash, line_width=2.5, hooks=called("floor"), show_legend=False),
+        dots.opts(color=color, alpha=0.35, size=4, hooks=called(hooks, "residuals"), show_legend=False),
+        floor.opts(
+            color=look.color, line_dash=look.dash, line_width=2.5, hooks=called(hooks, "floor"), show_legend=False
+        ),
     ]
     for role in ("above", "below"):
         curve: Any = hv.Curve((table[role]["x"], table[role]["y"]), "x", "y", label=role)
@@ -122,7 +119,7 @@ def residuals(sample: FunctionSample | None, output: int, hooks: Mapping[str, Ho
                 line_width=width,
                 tools=["hover"],
                 hover_tooltips=[("", "root mean square of the residuals"), ("x", "@x{0.000}"), ("", "@y{0.000}")],
-                hooks=called(role),
+                hooks=called(hooks, role),
                 show_legend=False,
             )
         )
@@ -132,12 +129,9 @@ def residuals(sample: FunctionSample | None, output: int, hooks: Mapping[str, Ho
         ylim=residual_span(sample, output),
         xlabel="input",
         ylabel=f"residual {output + 1}",
-        responsive=True,
         show_grid=True,
-        show_legend=False,
-        toolbar="above",
-        active_tools=["box_zoom"],
-        hooks=called("figure"),
+        **FIGURE,
+        hooks=called(hooks, "figure"),
     )
 
 
@@ -146,14 +140,9 @@ def function(sample: FunctionSample | None, output: int, hooks: Mapping[str, Hoo
 
     hooks: by role (`samples`, a key of `CURVES`, `figure`), for live updates through the data sources.
     """
-    hooks = hooks or {}
-
-    def called(role: str) -> list[Hook]:
-        return [hooks[role]] if role in hooks else []
-
     table = columns(sample, output)
     samples: Any = hv.Scatter((table["samples"]["x"], table["samples"]["y"]), "x", "y", label="samples")
-    elements = [samples.opts(color=POINTS, alpha=0.3, size=4, hooks=called("samples"), show_legend=False)]
+    elements = [samples.opts(color=POINTS, alpha=0.3, size=4, hooks=called(hooks, "samples"), show_legend=False)]
     for name, (color, width) in CURVES.items():
         data = table[name]
         more = ["low", "high"] if name == "truth" else []
@@ -164,7 +153,7 @@ def function(sample: FunctionSample | None, output: int, hooks: Mapping[str, Hoo
                 line_width=width,
                 tools=["hover"],
                 hover_tooltips=[("", name), ("x", "@x{0.000}"), ("y", "@y{0.000}")],
-                hooks=[*([band("x")] if more else []), *called(name)],
+                hooks=[*([band("x")] if more else []), *called(hooks, name)],
                 show_legend=False,
             )
         )
@@ -175,10 +164,7 @@ def function(sample: FunctionSample | None, output: int, hooks: Mapping[str, Hoo
         ylim=(low, high),
         xlabel="input",
         ylabel=f"output {output + 1}",
-        responsive=True,
         show_grid=True,
-        show_legend=False,
-        toolbar="above",
-        active_tools=["box_zoom"],
-        hooks=called("figure"),
+        **FIGURE,
+        hooks=called(hooks, "figure"),
     )

@@ -10,8 +10,8 @@ import numpy as np
 from bokeh.models import CustomJSTickFormatter, FixedTicker
 
 from explorer.records.inside import InsideSample
-from explorer.views.losses import STEPS, Hook, nice
-from explorer.views.style import number
+from explorer.views.losses import STEPS, nice
+from explorer.views.style import FIGURE, Hook, number
 
 Columns = dict[str, list[Any]]
 
@@ -213,10 +213,7 @@ def inside(
         ylim=(-0.5, view.layers - 0.5),
         xlabel="epoch",
         ylabel="layer",
-        responsive=True,
-        show_legend=False,
-        toolbar="above",
-        active_tools=["box_zoom"],
+        **FIGURE,
         hooks=called,
     )
 

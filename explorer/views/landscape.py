@@ -13,9 +13,9 @@ from bokeh.models import DataRange1d, FixedTicker
 from bokeh.plotting.contour import contour_data
 
 from explorer.records.landscape import LandscapeSample
-from explorer.views.losses import Hook, plain_ticks
+from explorer.views.losses import plain_ticks
 from explorer.views.race import LOOKS
-from explorer.views.style import number
+from explorer.views.style import FIGURE, Hook, called, number
 
 CHOICES = ("validation", "train", "test")
 DECADES = 4.0
@@ -161,7 +161,6 @@ def landscape(sample: LandscapeSample | None, hooks: Mapping[str, Hook] | None =
 
     hooks: by role (one of `ROLES`), for live updates through the data sources.  Circle: start.  Diamond: end.
     """
-    called = _calls(hooks)
     table, area = columns(sample), image(sample)
     bounds = (area["x"][0], area["y"][0], area["x"][0] + area["dw"][0], area["y"][0] + area["dh"][0])
     surface: Any = hv.Image(area["image"][0][::-1], bounds=bounds, kdims=["x", "y"], vdims=["loss"], label="surface")
@@ -176,9 +175,9 @@ def landscape(sample: LandscapeSample | None, hooks: Mapping[str, Hook] | None =
             cformatter=plain_ticks(),
             clabel="loss",
             colorbar_opts={"ticker": FixedTicker(ticks=_ticks(1, 1.5, 2, 3, 5, 7)), "bar_line_alpha": 0},
-            hooks=called("surface"),
+            hooks=called(hooks, "surface"),
         ),
-        contours.opts(color="#000000", alpha=0.3, line_width=0.7, hooks=called("contours"), show_legend=False),
+        contours.opts(color="#000000", alpha=0.3, line_width=0.7, hooks=called(hooks, "contours"), show_legend=False),
     ]
     for role, look in zip(LANES, LOOKS, strict=True):
         path: Any = hv.Curve(tuple(table[role].values()), "x", ["y", "epoch", "loss", "name"], label=role)
@@ -189,7 +188,7 @@ def landscape(sample: LandscapeSample | None, hooks: Mapping[str, Hook] | None =
                 line_width=look.width,
                 tools=["hover"],
                 hover_tooltips=TIPS,
-                hooks=[_set_off, *called(role)],
+                hooks=[_set_off, *called(hooks, role)],
                 show_legend=False,
             )
         )
@@ -204,7 +203,7 @@ def landscape(sample: LandscapeSample | None, hooks: Mapping[str, Hook] | None =
                 line_width=1.5,
                 tools=["hover"],
                 hover_tooltips=TIPS,
-                hooks=[*([_own_colours] if role == "ends" else []), *called(role)],
+                hooks=[*([_own_colours] if role == "ends" else []), *called(hooks, role)],
                 show_legend=False,
                 **look,
             )
@@ -214,17 +213,13 @@ def landscape(sample: LandscapeSample | None, hooks: Mapping[str, Hook] | None =
     return overlay.opts(
         xlabel=first,
         ylabel=second,
-        responsive=True,
-        show_legend=False,
-        toolbar="above",
-        active_tools=["box_zoom"],
-        hooks=[_equal_scale, *called("figure")],
+        **FIGURE,
+        hooks=[_equal_scale, *called(hooks, "figure")],
     )
 
 
 def along(sample: LandscapeSample | None, hooks: Mapping[str, Hook] | None = None) -> hv.Overlay:
     """The loss at the true weights by epoch, a curve for each lane.  hooks: by role (one of `LANES`, `figure`)."""
-    called = _calls(hooks)
     elements = []
     for (role, data), look in zip(along_columns(sample).items(), LOOKS, strict=True):
         curve: Any = hv.Curve(tuple(data.values()), "epoch", ["loss", "name"], label=role)
@@ -235,7 +230,7 @@ def along(sample: LandscapeSample | None, hooks: Mapping[str, Hook] | None = Non
                 line_width=look.width,
                 tools=["hover"],
                 hover_tooltips=TIPS,
-                hooks=called(role),
+                hooks=called(hooks, role),
                 show_legend=False,
             )
         )
@@ -248,22 +243,15 @@ def along(sample: LandscapeSample | None, hooks: Mapping[str, Hook] | None = Non
         yformatter=plain_ticks(),
         xlabel="epoch",
         ylabel=loss_label(sample),
-        responsive=True,
         show_grid=True,
-        show_legend=False,
-        toolbar="above",
-        active_tools=["box_zoom"],
-        hooks=called("figure"),
+        **FIGURE,
+        hooks=called(hooks, "figure"),
     )
 
 
 MAP = "cividis"
 """Perceptually uniform, and the same to the colour-blind."""
 TIPS = [("", "@name"), ("epoch", "@epoch"), ("loss", "@loss{0.0000}")]
-
-
-def _calls(hooks: Mapping[str, Hook] | None) -> Any:
-    return lambda role: [hooks[role]] if hooks is not None and role in hooks else []
 
 
 def _columns() -> dict[str, list[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,9 +11,8 @@ import numpy as np
 from bokeh.models import CustomJSTickFormatter, FixedTicker, HoverTool, LinearAxis, LogAxis, TapTool
 
 from explorer.records import History, Instances, Status
-from explorer.views.style import LINE_LOOKS, LOG_TICKS, LOSS_LOOKS, number, scale_of
+from explorer.views.style import FIGURE, LINE_LOOKS, LOG_TICKS, LOSS_LOOKS, Hook, called, number, scale_of
 
-Hook = Callable[[Any, Any], None]
 Columns = dict[str, list[float]]
 
 SINGLES = 12
@@ -158,13 +157,11 @@ def losses(
     has drawn the element: live updates go through the data sources that they find.  Everything that may ever be shown
     is drawn from the start, if need be without data: to replace a figure costs a browser far more than to fill it.
     """
-    hooks = hooks or {}
     shown = window(history, drawn, limit, log)
     elements: list[Any] = []
 
     def named(element: Any, role: str, *more: Hook, **options: Any) -> None:
-        called = [*more, *([hooks[role]] if role in hooks else [])]
-        elements.append(element.opts(show_legend=False, hooks=called, **options))
+        elements.append(element.opts(show_legend=False, hooks=[*more, *called(hooks, role)], **options))
 
     known = {line.name: [line.value] for line in drawn}
     for name, look in LINE_LOOKS.items():
@@ -221,13 +218,10 @@ def losses(
         **({"yticks": LOG_TICKS} if log else {}),
         xlabel="epoch",
         ylabel="mean squared error",
-        responsive=True,
         show_grid=True,
-        show_legend=False,
         default_tools=TOOLS,
-        active_tools=["box_zoom"],
-        toolbar="above",
-        hooks=[_label_axis, _touchable, *([hooks["figure"]] if "figure" in hooks else [])],
+        **FIGURE,
+        hooks=[_label_axis, _touchable, *called(hooks, "figure")],
     )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from explorer.records import FunctionSample
 from explorer.views.inside import MAPS
-from explorer.views.losses import Hook, nice
+from explorer.views.losses import nice
+from explorer.views.style import Hook
 
 PICTURES = {"truth": "true function", "prediction": "prediction", "error": "prediction − truth"}
 

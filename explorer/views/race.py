@@ -11,8 +11,8 @@ import pandas as pd
 
 from explorer.records import History
 from explorer.views import losses
-from explorer.views.losses import Columns, Hook
-from explorer.views.style import LINE_LOOKS, LOG_TICKS, LOSS_LOOKS, Look
+from explorer.views.losses import Columns
+from explorer.views.style import FIGURE, LINE_LOOKS, LOG_TICKS, LOSS_LOOKS, Hook, Look, called
 
 LOOKS = (
     Look("#3b82d6", "solid", 2.5),
@@ -121,15 +121,10 @@ def race(hooks: Mapping[str, Hook] | None = None) -> hv.Overlay:
 
     hooks: by role (`lane 0` …, `threshold`, `figure`).
     """
-    hooks = hooks or {}
-
-    def called(role: str) -> list[Hook]:
-        return [hooks[role]] if role in hooks else []
-
     line: Any = hv.HLines([], label="threshold")
     look = LINE_LOOKS["threshold"]
     options = {"color": look.color, "line_dash": look.dash, "line_width": look.width, "show_legend": False}
-    elements = [line.opts(hooks=called("threshold"), **options)]
+    elements = [line.opts(hooks=called(hooks, "threshold"), **options)]
     for index, look in enumerate(LOOKS):
         curve: Any = hv.Curve(([], [], [], []), "x", ["loss", "low", "high"], label=role(index))
         elements.append(
@@ -143,7 +138,7 @@ def race(hooks: Mapping[str, Hook] | None = None) -> hv.Overlay:
                     ("median", "@loss{0.0000}"),
                     ("quartiles", "@low{0.000}–@high{0.000}"),
                 ],
-                hooks=[losses.band("x"), *called(role(index))],
+                hooks=[losses.band("x"), *called(hooks, role(index))],
                 show_legend=False,
             )
         )
@@ -156,12 +151,9 @@ def race(hooks: Mapping[str, Hook] | None = None) -> hv.Overlay:
         yformatter=losses.plain_ticks(),
         xlabel="epoch",
         ylabel="mean squared error",
-        responsive=True,
         show_grid=True,
-        show_legend=False,
-        toolbar="above",
-        active_tools=["box_zoom"],
-        hooks=called("figure"),
+        **FIGURE,
+        hooks=called(hooks, "figure"),
     )
 
 

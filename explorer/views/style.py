@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from bokeh.models.glyph import Glyph
+
+Hook = Callable[[Any, Any], None]
+"""What HoloViews calls, with its plot and the element, when it has drawn the element."""
+FIGURE: dict[str, Any] = {
+    "responsive": True,
+    "show_legend": False,
+    "toolbar": "above",
+    "active_tools": ["box_zoom"],
+}
+"""Options of every figure that has a toolbar: legends stand beside figures, as they would cover curves."""
+
+
+def called(hooks: Mapping[str, Hook] | None, role: str) -> list[Hook]:
+    """The hook of an element, as its options take it; none where nobody asks for that role."""
+    return [hooks[role]] if hooks and role in hooks else []
 
 
 class Look(NamedTuple):

@@ -10,10 +10,10 @@ import numpy as np
 from bokeh.models import FixedTicker, HoverTool, TapTool
 from bokeh.palettes import Cividis256
 
-from explorer.views.losses import TOOLS, Hook, band, plain_ticks
+from explorer.views.losses import TOOLS, band, plain_ticks
 from explorer.views.race import LOOKS, role
 from explorer.views.sensitivity import SCORES, Point, best
-from explorer.views.style import LINE_LOOKS, LOG_TICKS, number
+from explorer.views.style import FIGURE, LINE_LOOKS, LOG_TICKS, Hook, called, number
 from explorer.views.sweep_axes import NAN, Frame, frame, span, spell
 
 Table = dict[str, list[Any]]
@@ -137,18 +137,18 @@ def curves(log: bool, hooks: Mapping[str, Hook] | None = None) -> hv.Overlay:
     look = LINE_LOOKS["threshold"]
     common: dict[str, Any] = {"show_legend": False, "default_tools": TOOLS}
     options: dict[str, Any] = {"color": look.color, "line_dash": look.dash, "line_width": look.width}
-    elements = [line.opts(hooks=_called(hooks, "threshold"), **options, **common)]
+    elements = [line.opts(hooks=called(hooks, "threshold"), **options, **common)]
     for index, (name, columns) in enumerate(curve_columns([], empty).items()):
         curve: Any = hv.Curve(tuple(columns.values()), "x", list(columns)[1:], label=name)
         look = LOOKS[index]
         options = {"color": look.color, "line_dash": look.dash, "line_width": look.width, "tools": ["hover"]}
-        elements.append(curve.opts(hooks=[band("x"), *_called(hooks, name)], **options, **common))
+        elements.append(curve.opts(hooks=[band("x"), *called(hooks, name)], **options, **common))
     for name, columns in {
         "points": point_columns([], empty)[0],
         "rings": ring_columns([], empty, "test loss", None),
     }.items():
         marks: Any = hv.Scatter(tuple(columns.values()), "x", list(columns)[1:], label=name)
-        options = {"tools": ["hover"], "hooks": [_mark, *_called(hooks, name)]}
+        options = {"tools": ["hover"], "hooks": [_mark, *called(hooks, name)]}
         elements.append(marks.opts(**options, **common))
     ticked = _fix_ticks(xaxis=[], yaxis=LOG_TICKS) if log else _fix_ticks(xaxis=[])
     return _figure(elements, hooks, ticked, logy=log, ylim=(0.01, 1), yformatter=plain_ticks(), show_grid=True)
@@ -163,7 +163,7 @@ def heat(hooks: Mapping[str, Hook] | None = None) -> hv.Overlay:
         tools=["hover"],
         default_tools=TOOLS,
         line_color=None,
-        hooks=[_mark_cells, *_called(hooks, "cells")],
+        hooks=[_mark_cells, *called(hooks, "cells")],
         show_legend=False,
         **options,
     )
@@ -182,19 +182,12 @@ def _figure(elements: list[Any], hooks: Mapping[str, Hook] | None, ticked: Hook,
         xlim=(-0.5, 0.5),
         xlabel="value",
         ylabel="score",
-        responsive=True,
-        show_legend=False,
         default_tools=TOOLS,
-        active_tools=["box_zoom"],
-        toolbar="above",
+        **FIGURE,
         title="",
-        hooks=[_make_pickable, ticked, *_called(hooks, "figure")],
+        hooks=[_make_pickable, ticked, *called(hooks, "figure")],
         **options,
     )
-
-
-def _called(hooks: Mapping[str, Hook] | None, role: str) -> list[Hook]:
-    return [hooks[role]] if hooks and role in hooks else []
 
 
 def _mark(plot: Any, element: Any) -> None:

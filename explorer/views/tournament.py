@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 from bokeh.core.property.vectorization import Field
 
-from explorer.views.losses import Hook
 from explorer.views.race import LOOKS
-from explorer.views.style import Look, number
+from explorer.views.style import FIGURE, Hook, Look, number
 
 TAU_MAX = 4.0
 DASHES = ("solid", "dashed", "dotdash", "dotted")
@@ -61,10 +60,8 @@ def profiles(hooks: Mapping[str, Hook]) -> Any:
         ylim=(-0.02, 1.03),
         xlabel="τ: time to the target over the fastest's",
         ylabel="share of workloads within τ",
-        responsive=True,
         show_grid=True,
-        toolbar="above",
-        active_tools=["box_zoom"],
+        **FIGURE,
         hooks=[
             drawn_by(profile_columns(pd.DataFrame(), pd.Series(dtype=float), {}), line_color="color", line_dash="dash"),
             hooks["profiles"],

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import holoviews as hv
 import numpy as np
 
-from explorer.views.losses import Hook, plain_ticks
+from explorer.views.losses import plain_ticks
 from explorer.views.race import LOOKS
-from explorer.views.style import LINE_LOOKS, LOG_TICKS, number
+from explorer.views.style import FIGURE, LINE_LOOKS, LOG_TICKS, Hook, number
 from explorer.views.tournament import drawn_by
 
 
@@ -94,10 +94,7 @@ def curves(hooks: Mapping[str, Hook]) -> Any:
         ylabel="best validation loss over the target",
         yticks=LOG_TICKS,
         yformatter=plain_ticks(),
-        responsive=True,
         show_grid=True,
-        show_legend=False,
-        toolbar="above",
-        active_tools=["box_zoom"],
+        **FIGURE,
         hooks=[hooks["figure"]],
     )  # fmt: skip

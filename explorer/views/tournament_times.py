@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from explorer.views import losses
-from explorer.views.losses import Hook
-from explorer.views.style import LOG_TICKS
+from explorer.views.style import FIGURE, LOG_TICKS, Hook
 from explorer.views.tournament import TAU_MAX, drawn_by, look
 
 FASTEST = "#8a8f98"
@@ -111,10 +110,7 @@ def strip(hooks: Mapping[str, Hook]) -> Any:
         yticks=[0],
         xticks=LOG_TICKS,
         xformatter=losses.plain_ticks(),
-        responsive=True,
         show_grid=True,
-        show_legend=False,
-        toolbar="above",
-        active_tools=["tap"],
+        **FIGURE | {"active_tools": ["tap"]},
         hooks=[hooks["figure"]],
     )  # fmt: skip
