@@ -43,7 +43,8 @@ THREAD_OWNERS = {
     "base/side_by_side.py",
 }
 """A worker's thread and a tournament's live with their session, the recorder's with the process, the watch of a
-plug-in's process with that; heap, line, tally and `separate.process` have but locks; the last one's end with its function."""
+plug-in's process with that; heap, line, tally and `separate.process` have but locks; the last one's end with its
+function."""
 
 
 def files():

@@ -103,6 +103,18 @@ def test_a_missing_study_is_an_infinite_one(studies, median):
     assert found.times.loc[("external", "a"), "u"] == median
 
 
+def test_a_workload_owes_as_many_studies_as_anybody_has_there():
+    """A held-out variant that everybody ran once is not missed by all."""
+    rows = table({"a": {"u": [1, 2, 9], "u_noisy": 7}, "b": {"u": [4, 5, 6], "u_noisy": 8}}, held_out=("u_noisy",))
+    found = ex.scores(rows)
+    assert found.times.u_noisy.tolist() == [7, 8]
+    assert found.benchmark["external"].to_dict() == pytest.approx({"a": 1, "b": at(2.5)})
+    low, high = intervals(rows).loc[("external", "a")]
+    assert 0 < low <= high == 1
+    fewer = ex.scores(rows[~((rows.submission == "b") & (rows.study > 0))])
+    assert fewer.times.u.tolist() == [2, INF]
+
+
 def test_with_an_even_number_of_studies_the_median_is_the_middle():
     found = ex.scores(table({"a": {"u": [1, 2]}, "b": {"u": [1, INF]}}))
     assert list(found.times.u) == [1.5, INF]

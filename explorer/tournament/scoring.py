@@ -48,8 +48,8 @@ def scores(table: pd.DataFrame, baseline: str = "baseline") -> Scores:
 
     The rules, in the order in which the competition's own scorer applies them:
 
-    1. Every submission owes every workload of its ruleset, and as many studies as the ruleset's fullest cell has; a
-       study that is not in the table counts as infinite in the median.
+    1. Every submission owes every workload of its ruleset, and as many studies of it as anybody has there; a study
+       that is not in the table counts as infinite in the median.
     2. Whoever misses a base workload misses its held-out variants.
     3. A time above 4 × the workload's fastest becomes infinite; exactly 4 × still counts.  So for variants.
     4. Whoever misses a held-out variant, or lost it by 3, has an infinite time on its base workload.
@@ -92,8 +92,8 @@ def intervals(table: pd.DataFrame, level: float = 0.95, resamples: int = 1000, s
     for ruleset, times in read(table).items():
         drawn = []
         for _ in range(resamples):
-            picked = rng.integers(times.best.shape[-1], size=times.best.shape)
-            t = np.median(np.take_along_axis(times.best, picked, axis=-1), axis=-1)
+            picked = rng.integers(times.owed[:, None], size=times.best.shape)
+            t = _median(np.where(np.isnan(times.best), np.nan, np.take_along_axis(times.best, picked, axis=-1)))
             drawn.append(integral(profile(ratios(times, t))))
         index = pd.Index(times.submissions, name="submission")
         found[ruleset] = pd.DataFrame(np.quantile(drawn, ends, axis=0).T, index, pd.Index(["low", "high"]))
@@ -123,9 +123,14 @@ def profile(r: Array) -> Array:
     return (r[..., None] <= TAUS).mean(axis=-2)
 
 
+def _median(best: Array) -> Array:
+    """Over the studies that are owed."""
+    return np.nanmedian(best, axis=-1)
+
+
 def _score(times: Times, baseline: str) -> Scores:
     """The scores of one ruleset, by submission."""
-    t = np.median(times.best, axis=-1)
+    t = _median(times.best)
     r = ratios(times, t)
     rho = profile(r)
     exact = np.clip(TAU_MAX - r, 0, None).mean(axis=-1) / (TAU_MAX - 1)

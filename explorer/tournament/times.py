@@ -19,6 +19,8 @@ KINDS = ("base", "held_out")
 class Times:
     """One ruleset's times: `best [S, W, K]`, of each submission, workload and study that is owed (rule 1 of `scores`).
 
+    Where a workload has fewer than K studies the last ones are NaN.
+
     bases: the place of each held-out variant's base workload, by the variant's place.
     """
 
@@ -26,6 +28,11 @@ class Times:
     workloads: list[str]
     bases: dict[int, int]
     best: Array
+
+    @property
+    def owed(self) -> Array:
+        """How many studies each workload has `[W]`."""
+        return (~np.isnan(self.best[0])).sum(axis=-1)
 
     @property
     def counted(self) -> list[int]:
@@ -57,7 +64,12 @@ def read(table: pd.DataFrame) -> dict[str, Times]:
 
 def _times(cells: dict[tuple[str, str], dict[Any, float]], kinds: dict[str, str]) -> Times:
     submissions, workloads = (sorted(set(names)) for names in zip(*cells, strict=True))
-    best = np.full((len(submissions), len(workloads), max(map(len, cells.values()))), np.inf)
+    owed = dict.fromkeys(workloads, 0)
+    for (_, workload), studies in cells.items():
+        owed[workload] = max(owed[workload], len(studies))
+    best = np.full((len(submissions), len(workloads), max(owed.values())), np.nan)
+    for place, workload in enumerate(workloads):
+        best[:, place, : owed[workload]] = np.inf
     for (submission, workload), studies in cells.items():
         best[submissions.index(submission), workloads.index(workload), : len(studies)] = list(studies.values())
     names = [name for name in workloads if kinds[name] == "base"]
