@@ -21,7 +21,7 @@ CHALLENGE = ex.Challenge.preset("tig")
 PANELS = {
     "Losses": lambda run: LossPanel(lambda: None, run),
     "Race": lambda run: RacePanel(lambda: None, run),
-    "Sweep": lambda run: SweepPanel(lambda: None, lambda lane, values: None),
+    "Sweep": lambda run: SweepPanel(lambda: None, lambda lane, values: None, run),
     "Function": lambda run: FunctionPanel(lambda: None, run),
     "Inside": lambda run: InsidePanel(lambda: None, run),
     "Landscape": lambda run: LandscapePanel(lambda: None, lambda: None, run),

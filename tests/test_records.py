@@ -37,6 +37,20 @@ def test_history_is_the_snapshots_in_order():
     np.testing.assert_array_equal(history.at_best, [[20, 40], [2, 4], [0.2, 0.4]])
 
 
+def test_a_part_is_the_history_of_those_runs_and_follows_the_whole():
+    whole = History(RUNS)
+    whole.append(snapshot(1, [[3.0, 2.5], [4.0, 5.0]], ("running", "early_stopped"), (2, 2), (2, 1), seconds=2.0))
+    part = whole.part([1])
+    assert part.runs == (RUNS[1],)
+    whole.append(snapshot(3, [[2.0], [NAN]], ("max_epochs", "early_stopped"), (3, 2), (3, 1), seconds=5.0))
+    assert part.epoch == 2
+    part.follow(whole, [1])
+    np.testing.assert_array_equal(part.losses, whole.losses[:, [1]])
+    np.testing.assert_array_equal(part.seconds, whole.seconds)
+    np.testing.assert_array_equal(part.at_best, whole.at_best[:, [1]])
+    assert part.status == (Status.EARLY_STOPPED,)
+
+
 def test_nothing_is_best_before_the_first_epoch():
     assert np.isnan(History(RUNS).at_best).all()
     assert History(RUNS).to_xarray().sizes["epoch"] == 0

@@ -9,6 +9,7 @@ import pytest
 from bokeh.models import ColumnDataSource
 
 from explorer import Challenge, optimizers
+from explorer.app.runs import RunInput
 from explorer.app.sweep import SweepPanel
 from explorer.records import History, Instances, Phase, Run, Snapshot, Status
 from explorer.training.result import outcomes
@@ -215,6 +216,9 @@ def stand_in(reached, optimizer="adam"):
         optimizer=optimizers.create(optimizer),
         challenge=challenge,
         history=history,
+        shown=history,
+        instances=None,
+        threshold=None,
         outcomes=table,
         race_lane=lambda: reached,
     )
@@ -225,7 +229,8 @@ class Shown:
 
     def __init__(self):
         self.asked, self.picked = 0, []
-        self.panel = SweepPanel(self.ask, lambda index, values: self.picked.append((index, values)))
+        self.run = RunInput(self.ask)
+        self.panel = SweepPanel(self.ask, lambda index, values: self.picked.append((index, values)), self.run)
         self.root = self.panel.panel.get_root()
         self.session = SimpleNamespace(lanes=[])
 
@@ -330,6 +335,30 @@ def test_a_tap_or_the_select_picks_a_value_and_the_button_races_it():
     shown.refresh(lane({"beta1": [0.8, 0.9]}))  # another experiment: nothing of the old pick stays
     shown.panel._race.clicks += 1
     assert set(shown.picked[-1][1]) == {"beta1"}
+
+
+def test_a_tap_shows_the_curves_of_the_runs_and_the_run_in_hand_among_them():
+    shown = Shown()
+    reached = lane({"lr": [1e-4, 1e-3, 1e-2]}, seeds=3)
+    shown.refresh(reached)
+    assert not shown.panel._curves.panel.visible
+    shown.source("log points").selected.indices = [1]
+    shown.run.take(4)
+    shown.refresh(reached)
+    assert shown.panel._curves.panel.visible
+    test = reached.history.losses[2, 3:6]
+    np.testing.assert_allclose(shown.root.select_one({"name": "picked log test"}).data["loss"], np.median(test, axis=0))
+    for place in range(3):
+        source = shown.root.select_one({"name": f"picked log run {place}"})
+        np.testing.assert_array_equal(source.data["loss"], test[place])
+    (plots,) = shown.panel._curves._figure._axes[True]._rendered.values()
+    assert [plots[f"run {place}"].handles["glyph"].line_width for place in range(3)] == [1, 3, 1]
+    shown.root.select_one({"name": "picked log run 2"}).selected.line_indices = [0]  # as a tap does
+    assert shown.run.value == 5
+    assert "lr" not in shown.panel._curves._legend.object  # hyperparameters have names for people
+    assert "Learning rate η = 0.001" in shown.panel._curves._legend.object
+    shown.refresh(lane({"beta1": [0.8, 0.9]}))
+    assert not shown.panel._curves.panel.visible
 
 
 def test_the_table_says_how_far_from_the_best_one_may_be():

@@ -30,12 +30,19 @@ class LossFigure:
     is: what it lacks is streamed, so a copy that is rendered or shown late catches up.
 
     log, singles, follow: what is shown; run: the one in hand, whose own curve stands out.  They take effect at the next
-    `refresh`.  `on_pick(run)` is called when a run's own curve is tapped.
+    `refresh`.  `on_pick(run)` is called when a run's own curve is tapped.  name: before those of the data sources.
+    height: in pixels.
     """
 
     def __init__(
-        self, on_zoom: Callable[[], None], on_render: Callable[[], None], on_pick: Callable[[int], None]
+        self,
+        on_zoom: Callable[[], None],
+        on_render: Callable[[], None],
+        on_pick: Callable[[int], None],
+        name: str = "",
+        height: int = 470,
     ) -> None:
+        self.name, self.height = name, height
         self.log = True
         self.singles = False
         self.follow = True
@@ -73,7 +80,7 @@ class _Axis:
         self._shown: tuple[float, ...] = ()
         hooks = {role: self._hook(role) for role in ROLES}
         plot = pn.pane.HoloViews(
-            view.losses(None, [], 1000, log, hooks), sizing_mode="stretch_width", height=470, linked_axes=False
+            view.losses(None, [], 1000, log, hooks), sizing_mode="stretch_width", height=owner.height, linked_axes=False
         )
         # The box is hidden, never the pane: Panel 1.9 would hand the pane's own properties to Bokeh's figure.
         self.panel = pn.Column(plot, sizing_mode="stretch_width", margin=0)
@@ -124,7 +131,7 @@ class _Axis:
         def found(plot: Any, element: Any) -> None:
             self._rendered.setdefault(plot.state, {})[role] = plot
             if "cds" in plot.handles:
-                plot.handles["cds"].name = f"{'log' if self._log else 'linear'} {role}"
+                plot.handles["cds"].name = f"{self._owner.name}{'log' if self._log else 'linear'} {role}"
             if role in SINGLES:
                 selected = plot.handles["cds"].selected
                 selected.on_change("line_indices", lambda name, old, new: self._tapped(selected, SINGLES.index(role)))

@@ -11,7 +11,9 @@ import panel_material_ui as pmui
 
 from explorer.app import html
 from explorer.app.fields import SYMBOLS
+from explorer.app.runs import RunInput
 from explorer.app.session import Session
+from explorer.app.sweep_curves import SweepCurves
 from explorer.app.sweep_figure import SweepFigure
 from explorer.challenge import Challenge
 from explorer.records import Status
@@ -26,19 +28,22 @@ HOW = (
     "<code>1e-4, 3e-4, 1e-3</code>, and press Start: every value trains on every seed, all at once.</p>"
 )
 
-MARKS = ("◯ best value", "□ chosen value")
+MARKS = ("◯ best value", "□ chosen value: click a point for its curves")
 
 
 class SweepPanel:
     """What the values of a swept hyperparameter reach.
 
     `changed` is called when the person asks for something else to be shown; `on_pick(lane, hyperparameters)` when they
-    want to see these values of the session's lane of that index in the race.
+    want to see these values of the session's lane of that index in the race; `run` holds the run in hand.
     """
 
-    def __init__(self, changed: Callable[[], None], on_pick: Callable[[int, dict[str, float]], None]) -> None:
+    def __init__(
+        self, changed: Callable[[], None], on_pick: Callable[[int, dict[str, float]], None], run: RunInput
+    ) -> None:
         self._changed, self._on_pick = changed, on_pick
         self._figure = SweepFigure(changed, self._tapped)
+        self._curves = SweepCurves(changed, run)
         self._picked: Pick | None = None
         self._offered: dict[str, Pick] = {}
         self._names: tuple[str, ...] = ()
@@ -61,6 +66,7 @@ class SweepPanel:
             self._figure.panel,
             pmui.FlexBox(self._value, self._race, align_items="center", sizing_mode="stretch_width"),
             self._said,
+            self._curves.panel,
             self._table,
             visible=False,
             sizing_mode="stretch_width",
@@ -95,6 +101,11 @@ class SweepPanel:
             self._figure.heat(tables[index], index, score, [_label_of(part) for part in names], picked)
             self._legend.object = _chips([f"{index + 1} {escape(lanes[index].name)}", "medians over the runs", *MARKS])
         self._said.object = f"<p>{_caption(lanes[index], tables[index], names, picked[1], score)}</p>"
+        if self._picked is None:
+            self._curves.hide()
+        else:
+            chosen = dict(zip(names, picked[1], strict=True))
+            self._curves.refresh(session.lanes[index], chosen, _what(names, picked[1]))
         self._table.object = _table(lanes, tables, names, score)
 
     def _show_choices(self, lanes: dict[int, Lane], tables: dict[int, list[Point]], score: str) -> int:
@@ -155,12 +166,15 @@ def _chips(texts: Sequence[str]) -> str:
     return f'<div class="chips">{"".join(f"<span>{text}</span>" for text in texts)}</div>'
 
 
+def _what(names: Sequence[str], values: Sequence[float]) -> str:
+    return ", ".join(f"{_label_of(name)} = {spell(value)}" for name, value in zip(names, values, strict=True))
+
+
 def _caption(lane: Lane, table: Sequence[Point], names: Sequence[str], values: tuple[float, ...], score: str) -> str:
     """What the chosen value reaches, and whether the sweep is wide enough to tell."""
     point, winner = next(point for point in table if point.values == values), best(table, score)
-    what = ", ".join(f"{_label_of(name)} = {spell(value)}" for name, value in zip(names, values, strict=True))
     said = (
-        f"{escape(lane.name)} with {what}: median {score} {number(point.median)} "
+        f"{escape(lane.name)} with {_what(names, values)}: median {score} {number(point.median)} "
         f"(quartiles {number(point.low)} to {number(point.high)}), {point.passed} of {point.runs} runs pass"
     )
     said += f", {point.lost} diverged." if point.lost else "."

@@ -53,7 +53,7 @@ class Asked:
 MAKERS: dict[str, Callable[[Asked], View]] = {
     "Losses": lambda asked: LossPanel(asked.show, asked.run),
     "Race": lambda asked: RacePanel(asked.show, asked.run),
-    "Sweep": lambda asked: SweepPanel(asked.show, asked.race_value),
+    "Sweep": lambda asked: SweepPanel(asked.show, asked.race_value, asked.run),
     "Function": lambda asked: FunctionPanel(asked.turn, asked.run),
     "Inside": lambda asked: InsidePanel(asked.turn, asked.run),
     "Landscape": lambda asked: LandscapePanel(asked.show, asked.map_loss, asked.run),

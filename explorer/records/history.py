@@ -82,6 +82,19 @@ class History:
             then.best_epoch = np.where(better, epoch, then.best_epoch)
         return then
 
+    def part(self, rows: Sequence[int]) -> History:
+        """Some of the runs, by their places, as they stand; `follow` brings it up to date."""
+        made = History([self.runs[row] for row in rows])
+        made.follow(self, rows)
+        return made
+
+    def follow(self, whole: History, rows: Sequence[int]) -> None:
+        """Stand as these runs of another history do now."""
+        self._room = whole.losses[:, rows]
+        self.epoch, self._clock = whole.epoch, list(whole._clock)
+        self.status = tuple(whole.status[row] for row in rows)
+        self.epochs, self.best_epoch = whole.epochs[rows], whole.best_epoch[rows]
+
     @property
     def losses(self) -> Array:
         """`[3, R, E]`: train, validation and test loss of the epochs so far, NaN after a run's end."""
