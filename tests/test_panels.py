@@ -1,5 +1,6 @@
 """Every view's panel without a server: it draws what a session holds, however little or much that is."""
 
+import corners
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ from explorer.app.race import RacePanel
 from explorer.app.runs import RunInput
 from explorer.app.session import Lane, Session
 from explorer.app.sweep import SweepPanel
-from explorer.records import FunctionSample, History, InsideSample, Instances, LandscapeSample, Phase, Snapshot, Status
+from explorer.records import History, Phase
 from explorer.views.losses import single
 
 CHALLENGE = ex.Challenge.preset("tig")
@@ -32,33 +33,15 @@ SIZES = [(runs, epochs, lost) for runs in (1, 256) for epochs in (0, 1, 1000) fo
 
 def lane(key, runs, epochs, lost, inputs=1):
     """A lane of `runs` runs after `epochs` epochs; lost: its first run's losses are NaN, from the first epoch on."""
-    optimizer = ex.optimizers.create("adam", lr=[1e-3] if runs == 1 else [1e-3, 1e-2])
-    rng = np.random.default_rng(key)
+    optimizer = ex.optimizers.create("adam", lr=list(corners.VALUES[:runs]))
     grown = Lane(key, f"lane {key}", CHALLENGE.replace(), optimizer)
-    grown.history = History([ex.records.Run(seed // 2, {"lr": (1e-3, 1e-2)[seed % 2]}) for seed in range(runs)])
-    values = rng.uniform(0.05, 1, (3, runs, epochs))
-    counts = np.full(runs, epochs)
-    best = counts.copy()
-    status = [Status.RUNNING] * runs
-    if lost and epochs:
-        values[:, 0], counts[0], best[0], status[0] = np.nan, 1, 0, Status.DIVERGED
-    grown.history.append(Snapshot(1, Phase.RUNNING, 1, *values, tuple(status), counts, best, 1.0, "CPU", lane=key))
-    grown.instances = Instances(1, *np.full((4, runs), 0.04), lane=key)
-    unknown = np.nan if lost else 1.0
+    grown.history = History(corners.runs(runs))
+    grown.history.append(corners.snapshot(runs, epochs, lost, key))
+    grown.instances = corners.instances(runs, key)
     if epochs:
-        x, outputs = np.linspace(-1, 1, 21), 2
-        side = np.linspace(-1, 1, 5)
-        curve, square, test = np.ones((21, outputs)), np.ones((5, 5, outputs)), np.ones((30, outputs))
-        grown.learnt = FunctionSample(
-            generation=1, run=0, axis=0, epoch=epochs, anchor=np.zeros(inputs), x=x, truth=curve,
-            kept=unknown * curve, current=unknown * curve, train_x=np.zeros(30), train_y=test, test_x=np.zeros(30),
-            residuals=unknown * test, noise_std=0.2, distance=0.1 * unknown, across=1 if inputs > 1 else None,
-            plane=side, plane_truth=square, plane_kept=unknown * square, lane=key,
-        )  # fmt: skip
-        numbers = unknown * rng.uniform(0.1, 1, (8, 3))
-        for epoch in range(0, epochs, 10):
-            frozen = (False, False, True)
-            grown.keep(InsideSample(1, key, 0, epoch, ("1", "2", "out"), frozen, *numbers, cost=0.001))
+        grown.learnt = corners.learnt(epochs, lost, inputs, key)
+        for sample in corners.looks(epochs, lost, key):
+            grown.keep(sample)
     return grown
 
 
@@ -67,16 +50,7 @@ def session_of(*lanes, epochs):
     held.lanes = list(lanes)
     held.phase = Phase.RUNNING
     if epochs:
-        n, names = 5, tuple(lane.name for lane in lanes)
-        path = np.linspace(0, 1, min(epochs, 60))
-        each = (
-            tuple(np.arange(len(path)) for _ in lanes),
-            tuple(np.stack([path, -path], axis=1) for _ in lanes),
-            tuple(np.where(path > 0.5, np.nan, 0.5) for _ in lanes),
-        )
-        nodes = np.linspace(-1, 1, n)
-        surface = np.ones((n, n))
-        held.landscape = LandscapeSample(1, names, *each, nodes, nodes, surface, np.array([0.6, 0.3]), "test", 0, 0)
+        held.landscape = corners.landscape([lane.name for lane in lanes], epochs)
     return held
 
 
