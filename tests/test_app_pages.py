@@ -9,6 +9,7 @@ from panel.io.state import set_curdoc
 from platformdirs import user_data_path
 
 from explorer.app.pages import Pages
+from explorer.app.transport import ICONS
 
 
 @pytest.fixture
@@ -58,6 +59,32 @@ def test_a_page_that_is_not_there_is_named_and_ignored(opened):
     assert pages.navigation.value == "Explore"
     assert "In the address: page = '../History' is not known: it must be one of explore," in _notice(pages)
     assert pages.explorer.controls.setup.seeds == 3
+
+
+def test_presentation_is_part_of_the_address(opened):
+    pages = opened("?presentation=1")
+    assert pages.explorer.presentation.on
+    assert pages.explorer.state.linked["presentation"].value() == 1
+    assert not opened("?presentation=0").explorer.presentation.on
+    assert "presentation = 'yes' is not allowed: it must be 0 or 1." in _notice(opened("?presentation=yes"))
+
+
+def test_a_shortcut_presses_what_can_be_pressed_on_the_page_that_is_shown(opened):
+    pages = opened()
+    keyboard, pressed = pages.help.keyboard, []
+    pages.explorer.display.transport._actions = {name: lambda name=name: pressed.append(name) for name in ICONS}
+    pages.explorer.display.transport.refresh(pages.explorer.session)
+    for key in (" ", "ArrowRight", "r", "x"):
+        keyboard._handle_msg(key)
+    assert pressed == ["Start", "Step", "Reset"]
+    keyboard._handle_msg("7")
+    assert pages.explorer.views.name == "Frontier"
+    pages.show("History")
+    keyboard._handle_msg(" ")
+    keyboard._handle_msg("1")
+    assert (len(pressed), pages.explorer.views.name) == (3, "Frontier")
+    keyboard._handle_msg("?")
+    assert pages.help.dialog.open
 
 
 def test_no_test_can_reach_the_store_of_whoever_runs_it():

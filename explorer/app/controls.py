@@ -10,7 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from explorer import optimizers
-from explorer.app import address
+from explorer.app import address, html
 from explorer.app.entrants import Entrant
 from explorer.app.fields import Complain, Field, split
 from explorer.app.lanes import AT_MOST, LaneList
@@ -48,7 +48,7 @@ class Controls:
         )
         self._stack.param.watch(lambda event: self._wrap(event.new), "value")
         self._hyper_box = pmui.Column(sizing_mode="stretch_width", margin=0)
-        self._headline = pn.pane.Markdown("", sizing_mode="stretch_width", margin=(0, 10))
+        self._headline = pn.pane.Markdown("", stylesheets=[html.CODE], sizing_mode="stretch_width", margin=(0, 10))
         self.about = pn.pane.LaTeX("", renderer="katex", sizing_mode="stretch_width")
         self.panel = self._layout()
         self._show_hyperparameters()

@@ -16,6 +16,7 @@ from explorer.app.controls import folded
 from explorer.app.driver import Driver
 from explorer.app.lesson import LessonPanel
 from explorer.app.notice import Notice
+from explorer.app.presentation import Presentation
 from explorer.app.replay import ReplayBar
 from explorer.app.runs import RunInput
 from explorer.app.session import Session
@@ -48,10 +49,12 @@ class Display:
         run: RunInput,
         notice: Notice,
         state: State,
+        presentation: Presentation,
         above: Sequence[Any] = (),
     ) -> None:
         self._session, self._driver, self._views, self._replay = session, driver, views, replay
         self._lesson, self._run, self._notice, self._state = lesson, run, notice, state
+        self._presentation = presentation
         self._document = pn.state.curdoc
         self._callback = None
         self._asked = False
@@ -59,7 +62,7 @@ class Display:
         self._trouble = ""
         self.shown: list[notebook.Shown] = []
         self._html = {name: html.pane() for name in ("cards", "runs", "status")}
-        self._transport = Transport({name: getattr(driver, name.lower()) for name in ICONS})
+        self.transport = Transport({name: getattr(driver, name.lower()) for name in ICONS})
         share = Share(session, lambda: views.name, lambda: views.chosen.panel, notice.say)
         self._folds = folded(
             ("Runs", self._html["runs"]),
@@ -70,7 +73,7 @@ class Display:
         self._folds.param.watch(lambda event: self.show(), "active")
         self.panel = pmui.Column(
             *above,
-            self._transport.panel,
+            self.transport.panel,
             self._html["status"],
             notice.panel,
             self._html["cards"],
@@ -98,7 +101,7 @@ class Display:
     def part(self, name: str) -> notebook.Shown:
         """The view of this name by itself, with the buttons that drive the training."""
         view = self._views.part(name).panel
-        self.shown.append(notebook.Shown(self._transport.panel, self._html["status"], self._notice.panel, view))
+        self.shown.append(notebook.Shown(self.transport.panel, self._html["status"], self._notice.panel, view))
         return self.shown[-1]
 
     def take_in(self) -> Phase:
@@ -154,6 +157,8 @@ class Display:
         self._run.refresh(session)
         for view in (chosen, *self._views.parts.values()):
             view.refresh(session, challenge)
+            self._presentation.fit(view.panel)
+        self._folds.visible = not self._presentation.on
         self._replay.refresh(session)
         swept = [] if session.lane is None else list(session.lane.optimizer.sweeps)
         self._html["cards"].object = figures.cards(session, outcomes)
@@ -167,7 +172,7 @@ class Display:
             self._trouble = session.trouble
             if self._trouble:
                 self._notice.say(self._trouble)
-        self._transport.refresh(session)
+        self.transport.refresh(session)
 
     def _status(self, table: Any) -> str:
         session = self._session

@@ -17,6 +17,7 @@ from explorer.app.driver import Driver
 from explorer.app.entrants import Entrant
 from explorer.app.lesson import LessonPanel
 from explorer.app.notice import Notice
+from explorer.app.presentation import Presentation
 from explorer.app.replay import ReplayBar
 from explorer.app.runs import RunInput
 from explorer.app.session import Lane, Session, unused
@@ -74,11 +75,13 @@ class Explorer(pn.viewable.Viewer):
         self.driver = driver = Driver(session, lesson, replay, notice, self._show, self._turn)
         asked = Asked(run, self._show, self._turn, self._race_value, self._map_loss, self._train_depths)
         self.views = views = Views(asked)
-        self.state = state = State(driver, views, replay, lesson, notice, linked or {})
+        self.presentation = Presentation(self._show)
+        linked = {"presentation": self.presentation.linked, **(linked or {})}
+        self.state = state = State(driver, views, replay, lesson, notice, linked)
         # On a phone the settings' drawer covers everything, and a lesson is to be read beside what it speaks of.
         phone = "Mobi" in pn.state.headers.get("User-Agent", "")
         above, beside = ([lesson.panel], []) if phone else ([], [lesson.panel])
-        self.display = Display(session, driver, views, replay, lesson, run, notice, state, above)
+        self.display = Display(session, driver, views, replay, lesson, run, notice, state, self.presentation, above)
         self.sidebar = pmui.Column(*beside, self.controls.panel, sizing_mode="stretch_width", margin=0)
         self.main = self.display.panel
         self.main.param.watch(self._turn, "visible")  # what went by while another page was shown

@@ -31,7 +31,7 @@ def cards(session: Session, outcomes: pd.DataFrame | None) -> str:
         _card("Threshold ε*²", number(threshold)),
         _card("α reached", number(median("alpha"))),
         _card("Quality", number(median("quality"))),
-        _card("Epochs per second", number(session.epochs_per_second)),
+        _card("Epochs / s", number(session.epochs_per_second)),
     ]
     return f'<dl class="figures">{"".join(items)}</dl>'
 

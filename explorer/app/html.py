@@ -5,28 +5,33 @@ from __future__ import annotations
 import panel as pn
 
 STYLE = """
-:host { display: block; }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(122px, 1fr)); gap: 8px; }
+:host { display: block; font-size: 0.875rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); gap: 8px; }
 .figure { border: 1px solid color-mix(in srgb, currentColor 18%, transparent); border-radius: 8px; padding: 7px 11px; }
-.figure dt { font-size: 12px; opacity: 0.75; white-space: nowrap; }
-.figure dd { margin: 1px 0 0; font-size: 20px; font-weight: 600; white-space: nowrap;
+.figure dt { font-size: 0.75rem; opacity: 0.75; white-space: nowrap; }
+.figure dd { margin: 1px 0 0; font-size: 1.25rem; font-weight: 600; white-space: nowrap;
   font-variant-numeric: tabular-nums; }
 .pass { background: #12814f; color: white; } .fail { background: #c02647; color: white; }
 .pass dt, .fail dt { opacity: 0.95; }
 dl { margin: 0; }
-.chips { display: flex; flex-wrap: wrap; gap: 4px 18px; font-size: 14px; }
+.chips { display: flex; flex-wrap: wrap; gap: 4px 18px; font-size: 0.875rem; }
 .chips span { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .chips svg { vertical-align: middle; margin-right: 6px; }
-table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; font-size: 0.8125rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 4px 10px; text-align: right; }
 tr { border-bottom: 1px solid color-mix(in srgb, currentColor 15%, transparent); }
 th { font-weight: 600; position: sticky; top: 0; } .wide { overflow: auto; max-height: 420px; }
+td.text { text-align: left; } kbd { font: inherit; font-weight: 600; white-space: nowrap; }
 td.pass, td.fail { border-radius: 4px; text-align: center; }
-p { margin: 0; line-height: 1.45; }
+p { margin: 0; line-height: 1.45; } p.below { margin-top: 10px; }
 .note { border-left: 4px solid; border-radius: 4px; padding: 7px 10px; }
 .hint { border-color: #b35c00; background: color-mix(in srgb, #e07b00 12%, transparent); }
 .good { border-color: #12814f; background: color-mix(in srgb, #12814f 14%, transparent); font-weight: 600; }
 """
+
+
+CODE = ":host code { color: inherit; background: color-mix(in srgb, currentColor 9%, transparent); }"
+"""For Markdown: the theme's own colour of code is too pale to read on white."""
 
 
 def pane(text: str = "") -> pn.pane.HTML:

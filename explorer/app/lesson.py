@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from html import escape
+from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
@@ -19,7 +20,7 @@ NONE = "None: explore freely"
 QUIET = (Phase.FINISHED, Phase.STOPPED, Phase.FAILED, Phase.PAUSED)
 """Phases in which a person looks at what came out, and may be told what is missing."""
 PROSE = """
-:host { font-size: var(--explorer-prose, 15px); line-height: 1.5; }
+:host { font-size: var(--explorer-prose, 0.9375rem); line-height: 1.5; }
 :host h2 { font-size: 1.15em; margin: 0.2em 0 0.4em; } :host p { margin: 0 0 0.6em; } :host code { font-size: 0.95em; }
 :host ul, :host ol { margin: 0 0 0.6em; padding-left: 1.3em; }
 """
@@ -47,9 +48,8 @@ class LessonPanel:
             margin=(14, 10, 6, 10),
         )
         self._choice.param.watch(lambda event: self._chosen(event.new), "value")
-        self._text, self._reveal = (
-            pn.pane.Markdown("", stylesheets=[PROSE], sizing_mode="stretch_width", margin=(0, 10)) for _ in range(2)
-        )
+        shown: dict[str, Any] = {"stylesheets": [html.CODE, PROSE], "sizing_mode": "stretch_width", "margin": (0, 10)}
+        self._text, self._reveal = pn.pane.Markdown("", **shown), pn.pane.Markdown("", **shown)
         self._answers = pmui.RadioBoxGroup(label="Your prediction", options=[], sizing_mode="stretch_width", margin=10)
         self._answers.param.watch(self._predicted, "value")
         self._guess = pmui.TextInput(label="Your estimate", size="small", sizing_mode="stretch_width", margin=10)

@@ -37,14 +37,22 @@ def page(lessons: Mapping[str, Lesson] | None = None) -> pmui.Page:
     phone = "Mobi" in pn.state.headers.get("User-Agent", "")
     whole = pmui.Page(
         title=TITLE,
-        header=[pages.navigation],
+        header=pages.header,
         sidebar=[pages.sidebar],
-        main=[pages.main],
-        sidebar_width=340,
-        sidebar_open=not phone,
+        main=[pages.main, pages.help.dialog],
         busy_indicator=None,
         sx={"@media (max-width: 600px)": {"& .header .title": {"display": "none"}}},  # the pages' names need the room
     )
+    presenting = pages.explorer.presentation.switch
+
+    def arrange(_: Any = None) -> None:
+        """In a lecture the settings make room, but a lesson in hand stays."""
+        reading = pages.explorer.lesson.step is not None
+        whole.sidebar_open = not phone and (reading or not presenting.value)
+        whole.sidebar_width = 460 if presenting.value else 340
+
+    presenting.param.watch(arrange, "value")
+    arrange()
     # The page follows every event of the session with its `busy`, and each change of that walks through all models of
     # the document: half of the server's time, and most of the delay between a click and its effect.
     with edit_readonly(whole):

@@ -16,6 +16,7 @@ import panel_material_ui as pmui
 
 from explorer.app.address import Linked
 from explorer.app.explorer import Explorer
+from explorer.app.keyboard import Help, Mending
 from explorer.lessons import Lesson
 
 
@@ -52,10 +53,23 @@ ON_THE_HEADER = {
     "& .MuiToggleButton-root.Mui-selected:hover": {"backgroundColor": "#e8f1f8"},
 }
 """White on the header's colour, in both themes: what a theme gives a button is made for a page's own background."""
+NOT_ON_A_PHONE = {
+    "color": "#fff",
+    "borderColor": "rgba(255, 255, 255, 0.6)",
+    "textTransform": "none",
+    "gap": "6px",
+    "padding": "3px 10px",
+    "fontSize": "0.8125rem",
+    "lineHeight": 1.75,
+    "&.Mui-selected": {"color": "#0b4f86", "backgroundColor": "#fff"},
+    "&.Mui-selected:hover": {"backgroundColor": "#e8f1f8"},
+    "@media (max-width: 900px)": {"display": "none"},
+}
+"""The same for single buttons that a phone has neither room nor use for."""
 
 
 class Pages:
-    """Every page's `sidebar`, `main` and, for the header, `navigation`."""
+    """Every page's `sidebar`, `main` and, for the header, `header`; `navigation` is the switch in it."""
 
     def __init__(self, lessons: Mapping[str, Lesson] | None = None) -> None:
         # Bokeh's own columns: a layout of pmui would build all pages anew for each that is added.
@@ -63,10 +77,16 @@ class Pages:
         self.main = pn.Column(sizing_mode="stretch_width", margin=0)
         first = next(iter(MAKERS))
         self.navigation = pmui.RadioButtonGroup(
-            options=list(MAKERS), value=first, size="small", margin=(0, 10), sx=ON_THE_HEADER
+            options=list(MAKERS), value=first, size="small", margin=(0, 10), align="center", sx=ON_THE_HEADER
         )
         self._made: dict[str, Page] = {}
         self.explorer = Explorer(linked={"page": Linked(self._load, self._value)}, lessons=lessons)
+        presenting = self.explorer.presentation.switch
+        presenting.sx = NOT_ON_A_PHONE
+        self.help = Help(self.explorer, NOT_ON_A_PHONE)
+        gap = pn.Spacer(sizing_mode="stretch_width", margin=0)
+        unseen = [self.help.keyboard, Mending(width=0, height=0, margin=0)]
+        self.header = [self.navigation, gap, presenting, self.help.button, *unseen]
         self._turn()
         self.navigation.param.watch(self._turn, "value")
 

@@ -12,6 +12,7 @@ import param
 import tomli_w
 
 from explorer import optimizers
+from explorer.app import html
 from explorer.app.controls import folded
 from explorer.app.fields import Complain, Field
 from explorer.app.setup import Setup
@@ -91,7 +92,7 @@ class Form:
             self._name,
             self._entrants,
             self._workloads,
-            pn.pane.Markdown(note, margin=(0, 10), styles={"font-size": "12px", "opacity": "0.75"}),
+            pn.pane.Markdown(note, stylesheets=[html.CODE], margin=(0, 10), styles={"font-size": "0.75rem"}),
             self._rulesets,
             pn.GridBox(*(field.widget for field in self._fields.values()), ncols=2, sizing_mode="stretch_width"),
             self._baseline,

@@ -24,6 +24,7 @@ class Transport:
     """One button for each of `ICONS`; `actions` says what it does."""
 
     def __init__(self, actions: Mapping[str, Callable[[], None]]) -> None:
+        self._actions = actions
         # No `description`: it would take the place of the accessible name.
         self._buttons = {name: self._button(name, actions[name]) for name in ICONS}
         self.panel = pmui.FlexBox(*self._buttons.values(), gap="6px", align_items="center", sizing_mode="stretch_width")
@@ -38,6 +39,12 @@ class Transport:
             "Stop": session.busy,
         }.items():
             self._buttons[name].disabled = not enabled
+
+    def press(self, *names: str) -> None:
+        """Do what the first of these buttons does that can be pressed now."""
+        name = next((name for name in names if not self._buttons[name].disabled), None)
+        if name is not None:
+            self._actions[name]()
 
     def _button(self, name: str, action: Callable[[], None]) -> Any:
         variant = "contained" if name == "Start" else "outlined"

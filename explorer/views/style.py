@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from bokeh.models import Axis, Legend, Title
+from bokeh.models.annotations.legends import BaseColorBar
 from bokeh.models.glyph import Glyph
 
 Hook = Callable[[Any, Any], None]
@@ -74,6 +76,8 @@ def resize(figure: Any, scale: Scale) -> None:
     text, line, height = (new / old for new, old in zip(scale, now, strict=True))
     figure.tags = [*(tag for tag in figure.tags if tag[0] != _SCALED), [_SCALED, *scale]]
     for model in figure.references():
+        if isinstance(model, Axis | BaseColorBar | Legend | Title):  # the page's theme sets these, in its own size
+            continue
         fonts = [name for name in model.properties() if name.endswith("font_size")]
         changed = {name: _times(getattr(model, name), text) for name in fonts}
         if isinstance(model, Glyph):

@@ -160,7 +160,7 @@ def test_an_unreachable_challenge_is_explained_from_the_numbers(visit):
     said = page.get_by_text("No optimizer can expect to pass this").text_content()
     assert f"{floor / threshold:.2f} times the threshold" in said
     page.get_by_role("combobox", name="Preset").click()
-    page.get_by_role("menuitem", name="tig").click()
+    page.get_by_role("option", name="tig").click()
     page.get_by_text("The frozen read-out keeps ordinary optimizers").wait_for()
 
 

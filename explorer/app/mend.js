@@ -1,0 +1,47 @@
+// Roles and names that Material's parts lack or have wrong, so that a screen reader says what each is.  They live in
+// shadow roots, and come and go: every root is looked at when something in it changes.
+
+const MENDS = {
+  // A description's icon is a span with a name: without a role, the name counts for nothing.
+  "span[aria-label]:not([role])": part => part.setAttribute("role", "img"),
+  // The sidebar's edge, which a pointer drags.
+  "div[aria-label='Resize sidebar']:not([role])": part => part.setAttribute("role", "presentation"),
+  // A select's list has the role of a list, its entries that of a menu.
+  "[role=listbox] > [role=menuitem]": part => {
+    part.setAttribute("role", "option")
+    part.setAttribute("aria-selected", part.classList.contains("Mui-selected"))
+  },
+  // More and less of a number.
+  ".MuiInputAdornment-root button:not([aria-label])": part => {
+    const last = part.closest(".MuiInputAdornment-positionEnd") !== null
+    part.setAttribute("aria-label", last ? "More" : "Less")
+  },
+}
+
+function mend(root) {
+  for (const [parts, how] of Object.entries(MENDS)) root.querySelectorAll(parts).forEach(how)
+}
+
+function watch(root) {
+  mend(root)
+  new MutationObserver(() => mend(root)).observe(root, {childList: true, subtree: true})
+}
+
+function within(root) {
+  watch(root)
+  for (const element of root.querySelectorAll("*")) if (element.shadowRoot) within(element.shadowRoot)
+}
+
+export function render() {
+  if (!window.explorerMends) { // once a page
+    window.explorerMends = true
+    const attach = Element.prototype.attachShadow
+    Element.prototype.attachShadow = function(how) {
+      const root = attach.call(this, how)
+      watch(root)
+      return root
+    }
+    within(document)
+  }
+  return document.createElement("span")
+}
