@@ -11,6 +11,7 @@ const MENDS = {
     part.setAttribute("role", "option")
     part.setAttribute("aria-selected", part.classList.contains("Mui-selected"))
   },
+  "[role=progressbar]:not([aria-label])": part => part.setAttribute("aria-label", "Busy"),
   // More and less of a number.
   ".MuiInputAdornment-root button:not([aria-label])": part => {
     const last = part.closest(".MuiInputAdornment-positionEnd") !== null
@@ -22,14 +23,22 @@ function mend(root) {
   for (const [parts, how] of Object.entries(MENDS)) root.querySelectorAll(parts).forEach(how)
 }
 
+const watched = new WeakSet()
+
 function watch(root) {
+  if (watched.has(root)) return
+  watched.add(root)
   mend(root)
-  new MutationObserver(() => mend(root)).observe(root, {childList: true, subtree: true})
+  within(root)
+  new MutationObserver(changes => {
+    mend(root)
+    for (const {addedNodes} of changes) addedNodes.forEach(within)
+  }).observe(root, {childList: true, subtree: true})
 }
 
-function within(root) {
-  watch(root)
-  for (const element of root.querySelectorAll("*")) if (element.shadowRoot) within(element.shadowRoot)
+function within(node) {
+  if (node.shadowRoot) watch(node.shadowRoot)
+  node.querySelectorAll?.("*").forEach(element => { if (element.shadowRoot) watch(element.shadowRoot) })
 }
 
 export function render() {
@@ -41,7 +50,7 @@ export function render() {
       watch(root)
       return root
     }
-    within(document)
+    watch(document)
   }
   return document.createElement("span")
 }
