@@ -13,6 +13,7 @@ import explorer as ex
 from explorer.challenge.fused import FusedMLP
 from explorer.challenge.model import StackedMLP, initialize
 from explorer.optimizers.base import Elementwise
+from explorer.training import Fleet
 from explorer.training.fuse import Unfusable, fuse
 from explorer.training.verdict import decide
 
@@ -90,6 +91,26 @@ def elementwise(key):
     return True
 
 
+def scheduled():
+    """A fleet whose schedule, of its own in every run, scales a fused rule is one that goes operation by operation."""
+
+    class Fused(Fleet):
+        def _one_kernel(self, name, body, tensors):
+            if name.endswith("_move"):
+                return fuse(name, body, tensors)
+            return super()._one_kernel(name, body, tensors)
+
+    sizes = {"num_hidden_layers": 2, "train_size": 60, "val_size": 20, "test_size": 20, "batch_size": 30}
+    challenge = ex.Challenge.preset("tig", width=16, **sizes)
+    optimizer = ex.optimizers.create("adamw", ["cosine:epochs=2,final=0.3"], lr=[1e-3, 3e-2])
+    plain, fused = (kind(challenge, optimizer, [0], "cpu", "float64") for kind in (Fleet, Fused))
+    for _ in range(3):
+        plain.advance()
+        fused.advance()
+    assert distance(fused.params.flat, plain.params.flat) < 1e-9
+    assert distance(fused.state["v"].flat, plain.state["v"].flat) < 1e-9
+
+
 def verdict():
     """Ten epochs of one-kernel verdicts, with a run that diverges, are the plain function's to the last bit."""
     challenge = ex.Challenge.preset("tig", patience=3, max_epochs=9)
@@ -149,6 +170,7 @@ if __name__ == "__main__":
     rules = [cls.key for cls in shelf if issubclass(cls, Elementwise) and cls.step is Elementwise.step]
     fused = {key for key in rules if elementwise(key)}
     assert fused >= {"sgd", "heavy_ball", "adam", "adamw", "lion", "rmsprop"}, fused
+    scheduled()
     verdict()
     not_elementwise()
     print("ok", len(fused))

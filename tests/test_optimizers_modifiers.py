@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from functools import partial
 
+import numpy as np
 import pytest
 import pytorch_optimizer
 import schedulefree
 import torch
 from optimizer_harness import TRAINED, agree, bind, drive, per_run, slope, start, torch_run
 
+import explorer as ex
 from explorer import optimizers
-from explorer.optimizers import modifiers
+from explorer.optimizers import Optimizer, modifiers
+from explorer.optimizers.adam import Adam
 
 STEPS = 60
 close = partial(torch.testing.assert_close, rtol=1e-10, atol=1e-11)
@@ -259,3 +262,41 @@ def test_two_averages_stack():
         "adam", modify=["lookahead:steps=3", "ema:decay=0", "lawa:checkpoints=1,every=1"], lr=0.05
     )
     close(trajectory(around, runs=1), alone)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["adam+cosine:epochs=5", "sgd+linear:epochs=4+inverse_sqrt", "lion+cyclic:period=3+plateau:patience=0",
+     "adamw+kinks+cosine:epochs=6+offset:wait=1"],
+)  # fmt: skip
+@pytest.mark.parametrize("batch_size", [40, 1000])
+def test_moving_in_place_is_stepping(spec, batch_size, monkeypatch):
+    """Whole epochs with three batches, or one; two values of the learning rate, so that every factor is a run's own."""
+    key, *modifiers = spec.split("+")
+    challenge = ex.Challenge.preset(
+        "tig", width=16, num_hidden_layers=3, train_size=100, val_size=30, test_size=30, batch_size=batch_size,
+        max_epochs=16,
+    )  # fmt: skip
+
+    def trained():
+        optimizer = optimizers.create(key, modifiers, lr=[1e-3, 4e-3])
+        return ex.train(challenge, optimizer, [0, 1], "cpu", precision="float64").history
+
+    moved = trained()
+    assert optimizers.create(key, modifiers).moves()
+    monkeypatch.setattr(Optimizer, "moves", classmethod(lambda kind: False))
+    stepped = trained()
+    for loss in ("train_loss", "val_loss", "test_loss"):
+        np.testing.assert_allclose(moved[loss], stepped[loss], rtol=1e-9)
+
+
+def test_a_stack_moves_in_place_only_where_each_of_it_can():
+    assert optimizers.create("adam").moves()
+    for key, around in (("muon", ["kinks"]), ("adam", ["cosine", "clip"]), ("adam", ["clip", "cosine"])):
+        assert not optimizers.create(key, around).moves()
+
+    class Mine(Adam):
+        def step(self, *told):
+            return super().step(*told)
+
+    assert not Mine.moves()

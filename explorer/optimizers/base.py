@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from typing import Any, ClassVar, Self
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from explorer.base.declared import Declared
-from explorer.base.tensors import column, from_leaves, leaves, zeros_like
+from explorer.base.tensors import Tensors, column, from_leaves, leaves, zeros_like
 
 State = dict[str, Any]
 """An optimizer's memory: named tensors, each with a leading run axis or 0-d, or lists of them."""
@@ -36,10 +36,15 @@ class Optimizer(Declared):
     too (`restore_statistics`), such an optimizer never trains them: the network is judged with those it began with."""
     rates: ClassVar[tuple[str, ...]] = ("lr",)
     """The hyperparameters that a schedule scales."""
+    _batch: tuple[int, int] = (0, 1)
+    """Which of its epoch's batches this is, from 0, and how many there are: a fleet says so before `move`.
+
+    It is what an optimizer could count; so what changes from epoch to epoch alone costs nothing in most batches."""
 
     def __init__(self, **values: Any) -> None:
         self._columns: dict[str, Tensor] = {}
         self._scale: Tensor | None = None
+        self._made: dict[str, Tensor] = {}  # in an epoch's first batch, for the others
         lists = {name: list(value) for name, value in values.items() if _is_list(value)}
         for name, swept in lists.items():
             if not swept:
@@ -78,6 +83,26 @@ class Optimizer(Declared):
     ) -> Sequence[Tensor]:
         """Updates, which the harness *adds* to the parameters; shapes as `params`."""
         raise NotImplementedError
+
+    def move(
+        self,
+        state: State,
+        params: Tensors,
+        gradients: Tensors,
+        epoch: Tensor,
+        train_loss: Tensor,
+        val_loss: Tensor,
+    ) -> None:
+        """What a fleet does instead of `step`: add the updates to `params`, in place, and the same to all else.
+
+        For those who can do so without writing all updates down; where one of a stack cannot, `step` is used.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def moves(cls) -> bool:
+        """Whether there is a `move` beside every `step`: in the optimizer and in each of its modifiers."""
+        return all("move" in vars(kind) for kind in cls.__mro__ if "step" in vars(kind))
 
     @classmethod
     def sweepable(cls, name: str) -> bool:
@@ -148,6 +173,8 @@ class Elementwise(Optimizer):
     """
 
     memory: ClassVar[tuple[str, ...]] = ()
+    at_once: Callable[[Tensor | None], object] | None = None
+    """Set by a fleet: the rule on all of its weights, with this factor `[R]` of the learning rates."""
 
     def init_state(self, params, seed):
         return {name: zeros_like(params) for name in self.memory} | {"t": counter(params)}
@@ -157,6 +184,10 @@ class Elementwise(Optimizer):
         operands = (params, gradients, *(state[name] for name in self.memory))
         parts = [self.rule(p, g, t, *memory) for p, g, *memory in zip(*map(leaves, operands), strict=True)]
         return from_leaves(parts, params)
+
+    def move(self, state, params, gradients, epoch, train_loss, val_loss):
+        assert self.at_once is not None
+        self.at_once(self._scale)
 
     def rule(self, p: Tensor, g: Tensor, t: Tensor, *memory: Tensor) -> Tensor:
         """The update of weights `p [R, ...]` with gradient `g` in step `t` (0-d, from 1); `memory` changes in place."""

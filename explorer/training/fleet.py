@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from numbers import Integral
 
@@ -111,7 +112,8 @@ class Fleet:
         self._order = self._shuffle(self._now)
         judged = [*self._losses, *self._records, self._status, self._epochs, self._best_epoch]
         self._decide = self._one_kernel("verdict", self._judged, [self._now, *judged, self._best_val, self._improved])
-        self._move = self._elementwise_move()
+        if isinstance(self._bound, Elementwise) and self._bound.moves():
+            self._bound.at_once = self._elementwise(self._bound)
 
     @property
     def prepared(self) -> bool:
@@ -233,9 +235,10 @@ class Fleet:
                 following = self._shuffle(self._now + 1)
         inputs, targets = _take(self._train_inputs, self._order), _take(self._train_targets, self._order)
         squared = []
-        for start, end in batches:
+        for place, (start, end) in enumerate(batches):
             if interrupted():
                 return False
+            self._bound._batch = place, len(batches)
             squared.append(self._batch(inputs[:, start:end], targets[:, start:end]))
         torch.sum(torch.cat(squared), dim=0, out=self._losses[0]).div_(targets[0].numel())
         self.model.losses(self.params, self._heldout_inputs, self._heldout_targets, self._losses[1:])
@@ -261,11 +264,12 @@ class Fleet:
 
     def update(self) -> None:
         """Move the parameters as the optimizer wants, given the gradients of the last batch."""
-        if self._move is not None:
-            self._move()
-            return
         params = self.params
-        updates = self._bound.step(self.state, params, self.model.gradients, self._now, *self._losses[:2])
+        told = (self.state, params, self.model.gradients, self._now, *self._losses[:2])
+        if self._bound.moves():
+            self._bound.move(*told)
+            return
+        updates = self._bound.step(*told)
         if isinstance(updates, Tensors):
             params.flat.add_(updates.flat)
         else:
@@ -282,20 +286,34 @@ class Fleet:
             slot.copy_(proposed)
         return self._proposed
 
-    def _elementwise_move(self) -> Callable[[], object] | None:
-        """What an elementwise optimizer does to all weights at once, or None for other optimizers."""
-        rule = self._bound
-        if not isinstance(rule, Elementwise) or type(rule).step is not Elementwise.step:
-            return None
-        names, memories = tuple(self._columns), [self.state[name].flat for name in rule.memory]
+    def _elementwise(self, rule: Elementwise) -> Callable[[Tensor | None], object]:
+        """What moves all weights at once, given a factor of the learning rates if a modifier has one."""
+        names, weights, memories = (
+            tuple(self._columns),
+            self.params.flat,
+            [self.state[name].flat for name in rule.memory],
+        )
+        modified = type(rule).step is not Elementwise.step
+        factor = [torch.ones_like(self._losses[0])] if modified else []
 
         def move(p: Tensor, g: Tensor, t: Tensor, *rest: Tensor) -> None:
-            columns = dict(zip(names, rest[len(memories) :], strict=True))
-            here = rule if p is self.params.flat else rule.bind(columns)
-            p.add_(here.rule(p, g, t.add_(1), *rest[: len(memories)]))
+            memory, values = rest[: len(memories)], rest[len(memories) :]
+            if p is weights:  # operation by operation: `rule` knows the factor
+                p.add_(rule.rule(p, g, t.add_(1), *memory))
+                return
+            here = rule.bind(dict(zip(names, values, strict=not modified)))
+            with here.scaled(values[-1]) if modified else nullcontext():
+                p.add_(here.rule(p, g, t.add_(1), *memory))
 
-        flat = [self.params.flat, self.model.gradients.flat, self.state["t"], *memories]
-        return self._one_kernel(f"{self.optimizer.key}_move", move, [*flat, *self._columns.values()])
+        tensors = [weights, self.model.gradients.flat, self.state["t"], *memories, *self._columns.values(), *factor]
+        kernel = self._one_kernel(f"{self.optimizer.key.replace('+', '_')}_move", move, tensors)
+
+        def at_once(scale: Tensor | None) -> None:
+            if modified and scale is not None:
+                factor[0].copy_(scale)
+            kernel()
+
+        return at_once
 
     def _judged(self, now: Tensor, *rest: Tensor) -> None:
         decide(self.challenge, now, list(rest[:3]), list(rest[3:6]), *rest[6:])

@@ -42,3 +42,9 @@ class Kinks(Modifier):
         first = state["kinks_t"].add_(1) == 1
         updates[1].copy_(torch.where(first, state["kinks_at"] - params[1], updates[1]))
         return updates
+
+    def move(self, state, params, gradients, epoch, train_loss, val_loss):
+        super().move(state, params, gradients, epoch, train_loss, val_loss)
+        first = state["kinks_t"].add_(1) == 1
+        if self._batch[0] == 0:
+            params[1].copy_(torch.where(first, state["kinks_at"], params[1]))

@@ -82,12 +82,39 @@ class Offset(Modifier):
         updates[place].sub_(shift)
         first, last = tick("offset", state, epoch)
         self._learn(state, first, val_loss)
-        asked = state["offset_found"] + self._probe(state) + state["offset_leak"]
-        shown = state["offset_shown"]
-        shown.copy_(torch.where(last, asked, shown))
-        shift.copy_(torch.where(last, least(self._jacobian(params, frozen), shown), 0))
+        self._show(state, params, frozen, last)
         updates[place].add_(shift)
         return updates
+
+    def move(self, state, params, gradients, epoch, train_loss, val_loss):
+        """As `step`, where only an epoch's first and last batches cost anything: between them there is no shift."""
+        if not (frozen := frozen_layers(params)):
+            super().move(state, params, gradients, epoch, train_loss, val_loss)
+            return
+        place, shift = norm(params, frozen[0] - 2) + 1, state["offset_shift"]
+        number, batches = self._batch
+        if number == 0:
+            params[place].sub_(shift)
+        super().move(state, params, gradients, epoch, train_loss, val_loss)
+        if 0 < number < batches - 1:
+            return
+        if number:
+            state["offset_taken"].fill_(number)
+        first, last = tick("offset", state, epoch)
+        if number == 0:
+            self._learn(state, first, val_loss)
+        if number == batches - 1:
+            self._show(state, params, frozen, last)
+            params[place].add_(shift)
+        else:
+            shift.zero_()
+
+    def _show(self, state, params, frozen: Sequence[int], last: Tensor) -> None:
+        """At an epoch's last step: the offset that evaluation is to see, and the shift that shows it; else no shift."""
+        asked = state["offset_found"] + self._probe(state) + state["offset_leak"]
+        shown, shift = state["offset_shown"], state["offset_shift"]
+        shown.copy_(torch.where(last, asked, shown))
+        shift.copy_(torch.where(last, least(self._jacobian(params, frozen), shown), 0))
 
     def _learn(self, state, first: Tensor, val_loss: Tensor) -> None:
         """At an epoch's first step: take in the last one's loss, move where a search is over, go on by an epoch."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import param
 import torch
+from torch import Tensor
 
+from explorer.optimizers.base import State
 from explorer.optimizers.modifiers.base import Modifier
 
 
@@ -36,6 +38,18 @@ class Plateau(Modifier):
         }
 
     def step(self, state, params, gradients, epoch, train_loss, val_loss):
+        self._watch(state, epoch, val_loss)
+        with self.scaled(state["plateau_scale"]):
+            return super().step(state, params, gradients, epoch, train_loss, val_loss)
+
+    def move(self, state, params, gradients, epoch, train_loss, val_loss):
+        if self._batch[0] == 0:
+            self._watch(state, epoch, val_loss)
+        with self.scaled(state["plateau_scale"]):
+            super().move(state, params, gradients, epoch, train_loss, val_loss)
+
+    def _watch(self, state: State, epoch: Tensor, val_loss: Tensor) -> None:
+        """At an epoch's first step: take in the last one's loss."""
         best, waited, scale = state["plateau_best"], state["plateau_waited"], state["plateau_scale"]
         factor, patience, threshold = self.symbols(
             "plateau_factor", "plateau_patience", "plateau_threshold", like=val_loss
@@ -48,5 +62,3 @@ class Plateau(Modifier):
         scale.copy_(torch.where(tired, scale * factor, scale))
         waited.masked_fill_(tired, 0)
         state["plateau_epoch"].copy_(epoch)
-        with self.scaled(scale):
-            return super().step(state, params, gradients, epoch, train_loss, val_loss)

@@ -52,12 +52,21 @@ class Cosine(Modifier):
     cosine_epochs = _epochs()
     cosine_final = _final()
 
-    def step(self, state, params, gradients, epoch, train_loss, val_loss):
+    def step(self, *told):
+        with self.scaled(self._cosine_factor(*told[3:5])):
+            return super().step(*told)
+
+    def move(self, *told):
+        if self._batch[0] == 0:
+            self._made["cosine"] = self._cosine_factor(*told[3:5])
+        with self.scaled(self._made["cosine"]):
+            super().move(*told)
+
+    def _cosine_factor(self, epoch: Tensor, train_loss: Tensor) -> Tensor:
         e = by_run(epoch, like=train_loss)
         warmup, end, final = self.columns("cosine_warmup", "cosine_epochs", "cosine_final", like=e)
         fallen = (1 + (pi * progress(e, warmup, end)).cos()) / 2
-        with self.scaled(rise(e, warmup) * (final + (1 - final) * fallen)):
-            return super().step(state, params, gradients, epoch, train_loss, val_loss)
+        return rise(e, warmup) * (final + (1 - final) * fallen)
 
 
 class Linear(Modifier):
@@ -72,11 +81,20 @@ class Linear(Modifier):
     linear_epochs = _epochs()
     linear_final = _final()
 
-    def step(self, state, params, gradients, epoch, train_loss, val_loss):
+    def step(self, *told):
+        with self.scaled(self._linear_factor(*told[3:5])):
+            return super().step(*told)
+
+    def move(self, *told):
+        if self._batch[0] == 0:
+            self._made["linear"] = self._linear_factor(*told[3:5])
+        with self.scaled(self._made["linear"]):
+            super().move(*told)
+
+    def _linear_factor(self, epoch: Tensor, train_loss: Tensor) -> Tensor:
         e = by_run(epoch, like=train_loss)
         warmup, end, final = self.columns("linear_warmup", "linear_epochs", "linear_final", like=e)
-        with self.scaled(rise(e, warmup) * (1 - (1 - final) * progress(e, warmup, end))):
-            return super().step(state, params, gradients, epoch, train_loss, val_loss)
+        return rise(e, warmup) * (1 - (1 - final) * progress(e, warmup, end))
 
 
 class InverseSquareRoot(Modifier):
@@ -94,11 +112,20 @@ class InverseSquareRoot(Modifier):
         10, bounds=(0, 10000), inclusive_bounds=(False, True), softbounds=(1, 100), doc="Timescale s, in epochs."
     )
 
-    def step(self, state, params, gradients, epoch, train_loss, val_loss):
+    def step(self, *told):
+        with self.scaled(self._inverse_sqrt_factor(*told[3:5])):
+            return super().step(*told)
+
+    def move(self, *told):
+        if self._batch[0] == 0:
+            self._made["inverse_sqrt"] = self._inverse_sqrt_factor(*told[3:5])
+        with self.scaled(self._made["inverse_sqrt"]):
+            super().move(*told)
+
+    def _inverse_sqrt_factor(self, epoch: Tensor, train_loss: Tensor) -> Tensor:
         e = by_run(epoch, like=train_loss)
         warmup, timescale = self.columns("inverse_sqrt_warmup", "inverse_sqrt_timescale", like=e)
-        with self.scaled(rise(e, warmup) * (1 + (e - warmup).clamp(min=0) / timescale).rsqrt()):
-            return super().step(state, params, gradients, epoch, train_loss, val_loss)
+        return rise(e, warmup) * (1 + (e - warmup).clamp(min=0) / timescale).rsqrt()
 
 
 class Cyclic(Modifier):
@@ -117,9 +144,18 @@ class Cyclic(Modifier):
     )
     cyclic_low = param.Number(0.1, bounds=(0, 1), doc="Factor f at the low end.")
 
-    def step(self, state, params, gradients, epoch, train_loss, val_loss):
+    def step(self, *told):
+        with self.scaled(self._cyclic_factor(*told[3:5])):
+            return super().step(*told)
+
+    def move(self, *told):
+        if self._batch[0] == 0:
+            self._made["cyclic"] = self._cyclic_factor(*told[3:5])
+        with self.scaled(self._made["cyclic"]):
+            super().move(*told)
+
+    def _cyclic_factor(self, epoch: Tensor, train_loss: Tensor) -> Tensor:
         e = by_run(epoch, like=train_loss)
         warmup, period, low = self.columns("cyclic_warmup", "cyclic_period", "cyclic_low", like=e)
         phase = ((e - warmup).clamp(min=0) / period).frac()
-        with self.scaled(rise(e, warmup) * (1 - (1 - low) * (2 * phase - 1).abs())):
-            return super().step(state, params, gradients, epoch, train_loss, val_loss)
+        return rise(e, warmup) * (1 - (1 - low) * (2 * phase - 1).abs())
