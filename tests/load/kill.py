@@ -123,7 +123,7 @@ class Victim:
 
 def lost(victim: Victim, store: Store, killed: float) -> list[float]:
     """How long before the end each epoch ended that is not in the store, in seconds."""
-    kept = [lane.epoch for lane in store.get(victim.id).lanes]
+    kept = [lane.epoch for lane in store.get(victim.id).lanes] if store.knows(victim.id) else [0] * len(OPTIMIZERS)
     return [killed - when for lane, epoch, when in victim.told if epoch > kept[lane] and when < killed]
 
 
@@ -179,10 +179,14 @@ def main(times: int, seed: int, folder: str) -> int:
             store = Store(url)
             missing = lost(victim, store, killed)
             ages += missing[:1]
-            phase, epoch = store.get(victim.id).phase, max(lane.epoch for lane in store.get(victim.id).lanes)
-            killed_at.append(epoch)
             if missing and missing[0] > LATEST:
                 wrong.append(f"{victim.id}: an epoch was lost that had ended {missing[0]:.2f} s before.")
+            if not store.knows(victim.id):  # its first transaction was not done: there is nothing to continue
+                killed_at.append(0)
+                print(f"{number:3d}  {victim.id}  was killed before it was in the store", flush=True)
+                break
+            phase, epoch = store.get(victim.id).phase, max(lane.epoch for lane in store.get(victim.id).lanes)
+            killed_at.append(epoch)
             if phase == "finished" and epoch == CHALLENGE.max_epochs:  # it was done, only the process was still there
                 print(f"{number:3d}  {victim.id}  had finished", flush=True)
                 break
@@ -199,9 +203,10 @@ def main(times: int, seed: int, folder: str) -> int:
                 victim.finish()
                 break
             again = False
-        if store.get(victim.id).phase != "finished":
-            wrong.append(f"{victim.id}: it was continued, but is {store.get(victim.id).phase}.")
-        check(victim.id)
+        if store.knows(victim.id):
+            if store.get(victim.id).phase != "finished":
+                wrong.append(f"{victim.id}: it was continued, but is {store.get(victim.id).phase}.")
+            check(victim.id)
     if not sound(path):
         wrong.append("In the end the store is damaged.")
     middle = statistics.median(killed_at)
