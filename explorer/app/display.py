@@ -24,7 +24,7 @@ from explorer.app.share import Share
 from explorer.app.state import State
 from explorer.app.transport import ICONS, Transport
 from explorer.app.viewing import Views
-from explorer.app.wire import send_at_once
+from explorer.app.wire import send_at_once, send_left_behind
 from explorer.records import Phase
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Display:
         self._callback = None
         self._asked = False
         self._waiting = ""
-        self._trouble = ""
+        self._warned: tuple[str, object] = "", None
         self.shown: list[notebook.Shown] = []
         self._html = {name: html.pane() for name in ("cards", "runs", "status")}
         self.transport = Transport({name: getattr(driver, name.lower()) for name in ICONS})
@@ -112,7 +112,8 @@ class Display:
             log.exception("What the worker reported could not be taken in.")
             self._notice.say("The display could not be updated; the log has the details.")
         else:
-            if fresh and self.panel.visible:
+            troubled = self._session.trouble != self._warned[0]  # the store may fail after all is trained
+            if (fresh or troubled) and self.panel.visible:
                 self.draw()
         return self._session.phase
 
@@ -141,6 +142,7 @@ class Display:
 
     async def _tick(self) -> None:
         """A coroutine: it runs on the event loop whatever threads the server has."""
+        send_left_behind(self._document)
         self.take_in()
 
     def _sent(self) -> AbstractContextManager[None]:
@@ -168,10 +170,11 @@ class Display:
         if session.message:
             self._notice.say(session.message)
         self._lesson.refresh(session)
-        if session.trouble != self._trouble:
-            self._trouble = session.trouble
-            if self._trouble:
-                self._notice.say(self._trouble)
+        trouble, plan = self._warned
+        if session.trouble != trouble or session.plan is not plan:  # a start hides what was said before
+            self._warned = session.trouble, session.plan
+            if session.trouble:
+                self._notice.say(session.trouble)
         self.transport.refresh(session)
 
     def _status(self, table: Any) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from html import escape
 from typing import Any
@@ -103,8 +102,7 @@ class HistoryPage:
         act: Callable[[Store, list[Summary]], None] = getattr(self, f"_{name}")
 
         def pressed(_: Any) -> None:
-            with self._opened() as store:
-                act(store, self._chosen)
+            self._ask(lambda store: act(store, self._chosen))
 
         variant = "contained" if name == "compare" else "outlined"
         button = pmui.Button(label=label, icon=icon, variant=variant, size="small", disabled=True, margin=(6, 4))
@@ -119,19 +117,12 @@ class HistoryPage:
             return
         ticked = {one.id for one in self._chosen}
         self._found = []
-        with self._opened() as store:
-            self._found = store.find(
-                self._search.value or "",
-                self._phases.value,
-                True if self._pinned.value else None,
-                self._deleted.value,
-                "pinned",
-                MOST,
-            )
+        known = self._ask(self._find)
         narrowed = self._search.value or self._phases.value or self._pinned.value or self._deleted.value
         nothing = "Nothing was found." if narrowed else "Nothing is in the store yet: what is trained is kept here."
         count = f"{len(self._found)} experiment{'' if len(self._found) == 1 else 's'}"
-        self._said.object = f'<p role="status">{count + "." if self._found else nothing}</p>'
+        said = (f"{count}." if self._found else nothing) if known else ""
+        self._said.object = f'<p role="status">{said}</p>'
         self._table.value = _rows(self._found)
         self._table.selection = [place for place, one in enumerate(self._found) if one.id in ticked]
         self._choose()
@@ -156,17 +147,25 @@ class HistoryPage:
         self._showing = False
         self._details.object = "" if single is None else _details(single)
 
-    @contextmanager
-    def _opened(self) -> Iterator[Store]:
-        """The store; what is wrong with it or with what was asked becomes a sentence on the page."""
+    def _find(self, store: Store) -> None:
+        pinned = True if self._pinned.value else None
+        self._found = store.find(
+            self._search.value or "", self._phases.value, pinned, self._deleted.value, "pinned", MOST
+        )
+
+    def _ask(self, act: Callable[[Store], None]) -> bool:
+        """Do something with the store, and whether that was done: what is wrong with it or with what was asked becomes
+        a sentence on the page."""
         try:
             store = Store()
             try:
-                yield store
+                act(store)
             finally:
                 store.close()
         except ValueError as error:
             self._complain(str(error))
+            return False
+        return True
 
     def _complain(self, sentence: str) -> None:
         self._html.object = f"<p>{escape(sentence)}</p>"
@@ -216,9 +215,12 @@ class HistoryPage:
         self._look()
 
     def _bring_back(self, ids: list[str]) -> None:
-        with self._opened() as store:
+
+        def undelete(store: Store) -> None:
             for id in ids:
                 store.undelete(id)
+
+        self._ask(undelete)
         self._gone = []
         self._undo.visible = False
         self._look()
@@ -227,8 +229,7 @@ class HistoryPage:
         chosen = self._chosen
         if self._showing or len(chosen) != 1:
             return
-        with self._opened() as store:
-            store.annotate(chosen[0].id, notes)
+        self._ask(lambda store: store.annotate(chosen[0].id, notes))
         self._look()
 
 
