@@ -12,6 +12,7 @@ from panel.io.resources import LOCAL_DIST, use_cdn
 from panel.util.parameters import edit_readonly
 
 from explorer.app.pages import Pages
+from explorer.app.release import release
 from explorer.lessons import Lesson
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,9 @@ def page(lessons: Mapping[str, Lesson] | None = None) -> pmui.Page:
         return pmui.Page(
             title=TITLE, main=[pmui.Alert("The explorer could not start; the log says why.", severity="error")]
         )
+    document = pn.state.curdoc
+    if document is not None:
+        pn.state.on_session_destroyed(lambda context: release(document, pages.main))
     # On a phone the drawer lies over everything, so there it starts closed.
     phone = "Mobi" in pn.state.headers.get("User-Agent", "")
     whole = pmui.Page(
@@ -57,7 +61,16 @@ def page(lessons: Mapping[str, Lesson] | None = None) -> pmui.Page:
     # the document: half of the server's time, and most of the delay between a click and its effect.
     with edit_readonly(whole):
         whole.busy = False
+    _stop_following(whole)
     return whole
+
+
+def _stop_following(whole: pmui.Page) -> None:
+    """The process would hold the page for ever, as one that follows whether anything is busy."""
+    following = pn.state.param.watchers.get("busy", {}).get("value", [])
+    for watcher in list(following):
+        if getattr(getattr(watcher.fn, "__self__", None), "self", None) is whole:
+            pn.state.param.unwatch(watcher)
 
 
 def _use_this_server(document: Any) -> None:

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
 
 from explorer.cli.failure import sentences
 from explorer.lessons import SHELF, shelf
 
-UNUSED_AFTER = 2000
-"""Milliseconds after its tab has closed at which a session may be ended, its thread and memory with it."""
-CHECK_EVERY = 1000
-"""Milliseconds between two looks for such sessions."""
+CHECK_EVERY = 500
+"""Milliseconds between two looks for sessions that may be ended."""
 LARGEST = 20 << 20
 """Bytes of one request, as of one message on the websocket; a larger one ends its connection."""
 
@@ -52,7 +51,7 @@ def command(
     os.environ.setdefault("BOKEH_RESOURCES", "server")
     import panel as pn
 
-    from explorer.app import page, server
+    from explorer.app import arrivals, page, server
     from explorer.training import caps, line
 
     if at_once is not None:
@@ -70,10 +69,14 @@ def command(
         title="Optimizer Explorer",
         extra_patterns=server.patterns(entrance),
         http_server_kwargs={"max_body_size": LARGEST},
-        unused_session_lifetime_milliseconds=UNUSED_AFTER,
+        unused_session_lifetime_milliseconds=arrivals.UNSEEN_AFTER,
         check_unused_sessions_milliseconds=CHECK_EVERY,
     )
     made._tornado.add_transform(server.Guarded)
+    door = arrivals.Arrivals()
+    for context in made._tornado.applications.values():
+        context.application.add(door)
+    PeriodicCallback(lambda: door.sweep(made.get_sessions()), CHECK_EVERY).start()
     server.log_lines()
     made.start()
     made.io_loop.start()

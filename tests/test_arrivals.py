@@ -1,0 +1,132 @@
+"""A crowd at the door of a server, tabs that close, and what stays of them: nothing."""
+
+import asyncio
+import gc
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+from bokeh.document import Document
+from panel.io import document as sending
+from panel.io.state import set_curdoc, state
+
+from explorer.app import arrivals
+from explorer.app.arrivals import Arrivals
+from explorer.app.explorer import Explorer
+from explorer.app.page import page
+from explorer.app.wire import send_left_behind
+
+
+def alive():
+    gc.collect()
+    return sum(isinstance(each, Explorer) for each in gc.get_objects())
+
+
+def test_nothing_stays_of_a_page_that_is_closed():
+    before, views = alive(), len(state._views)
+
+    def come_and_go():
+        document = Document()
+        with set_curdoc(document):
+            whole = page()
+            whole.server_doc(document, location=True)
+            assert alive() == before + 1
+            context = SimpleNamespace(_document=document, id="a session")
+            for callback in document.session_destroyed_callbacks:
+                callback(context)
+        document.destroy = partial(sending._destroy_document, document)  # as Panel's server has it
+        document.destroy(None)
+
+    come_and_go()
+    assert alive() == before
+    assert len(state._views) == views
+
+
+def test_pages_are_made_one_after_another_and_others_are_heard_between(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(arrivals.time, "monotonic", lambda: clock[0])
+    heard = []
+
+    async def sleep(seconds):
+        heard.append(("pause", max(0.0, round(seconds, 3))))
+        clock[0] += max(0.0, seconds)
+        await asyncio.tasks.__sleep0()
+
+    monkeypatch.setattr(arrivals.asyncio, "sleep", sleep)
+    door = Arrivals()
+
+    async def come(name):
+        await door.on_session_created(SimpleNamespace(id=name))
+        clock[0] += 0.8  # a page is made
+        door.modify_document(Document())
+        heard.append((name, round(clock[0], 3)))
+
+    async def all_at_once():
+        await asyncio.gather(*map(come, "abc"))
+
+    asyncio.run(all_at_once())
+    share = arrivals.PAUSE * 0.8
+    assert heard == [
+        ("pause", 0.0), ("a", 0.8), ("pause", share), ("b", 1.6 + share), ("pause", share), ("c", 2.4 + 2 * share)
+    ]  # fmt: skip
+
+
+def session(id, connections, left):
+    asked = []
+    return asked, SimpleNamespace(
+        id=id,
+        connection_count=connections,
+        milliseconds_since_last_unsubscribe=left,
+        request_expiration=lambda: asked.append(id),
+    )
+
+
+def test_only_a_tab_that_was_there_and_is_closed_ends_its_session_early():
+    door = Arrivals()
+    door._seen = {"open", "closed", "reloading"}
+    listed = [session("open", 1, 9000), session("closed", 0, 2000), session("reloading", 0, 1000),
+              session("not there yet", 0, 9000)]  # fmt: skip
+    door.sweep([each for _, each in listed])
+    assert [asked for asked, _ in listed] == [[], ["closed"], [], []]
+
+
+def test_a_page_is_seen_once_it_says_that_it_is_there():
+    door, document = Arrivals(), Document()
+    context = SimpleNamespace(id="a")  # held here: a document has only a weak reference to it
+    document._session_context = lambda: context
+    door.modify_document(document)
+    assert door._seen == set()
+    for callback in document.callbacks._event_callbacks["document_ready"]:
+        callback(None)
+    assert door._seen == {"a"}
+    asyncio.run(door.on_session_destroyed(context))
+    assert door._seen == set()
+
+
+def test_it_tidies_up_once_when_nobody_has_been_inside_for_a_while(monkeypatch):
+    clock, tidied = [0.0], []
+    monkeypatch.setattr(arrivals.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(arrivals.release, "tidy", lambda: tidied.append(clock[0]))
+    door = Arrivals()
+    door.sweep([])
+    asyncio.run(door.on_session_destroyed(SimpleNamespace(id="a")))
+    for clock[0], others in ((1.0, []), (6.0, [session("b", 1, 0.0)[1]]), (7.0, []), (20.0, [])):
+        door.sweep(others)
+    assert tidied == [7.0]
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_what_panel_forgot_to_send_is_sent(marked, monkeypatch):
+    """As it is after the end of a first message has taken the mark of a second one away."""
+    document, sent = Document(), []
+    monkeypatch.setattr(sending, "_dispatch_write_task", lambda *what: sent.append(what))
+    sending._WRITE_MSGS[document] = {}
+    if marked:  # it is on its way
+        sending._WRITE_BLOCK[document] = True
+    send_left_behind(document)
+    assert sent == ([] if marked else [(document, sending._dispatch_msgs, document)])
+    assert sending._WRITE_BLOCK[document]
+    sent.clear()
+    send_left_behind(Document())
+    send_left_behind(None)
+    assert sent == []
