@@ -47,8 +47,8 @@ ANSWERED, GIVEN_UP = 2.0, 30.0
 """Seconds in which 99 of 100 changes must be answered, and after which one counts as unanswered."""
 ARRIVING = 0.4
 """Seconds between two who come in, so that a class of fifty is at the door within twenty seconds."""
-WARMING = 4
-"""Sessions before the first measure."""
+WARMING = 10, 0.6
+"""Sessions before the first measure, and their minutes."""
 AFTERWARDS = 60.0
 """Seconds from the last one's leaving to the second measure."""
 KEPT = 1.05
@@ -263,8 +263,9 @@ async def class_of(sessions: int, minutes: float, folder: str) -> bool:
     served = Served(folder)
     try:
         await served.ready()
-        first = [Person(1000 + number, served.port) for number in range(WARMING)]
-        await attend(served, first, 0.3, 0.2)
+        warming, short = WARMING
+        first = [Person(1000 + number, served.port) for number in range(warming)]
+        await attend(served, first, short, ARRIVING)
         await asyncio.sleep(15)
         threads, memory = served.measure()
         print(f"{sessions} sessions for {minutes:g} min; before: {threads} threads, {memory:.0f} MiB", flush=True)
