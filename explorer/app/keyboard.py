@@ -52,7 +52,7 @@ class Keyboard(JSComponent):
 
 
 class Mending(JSComponent):
-    """Gives the page's parts the roles and names that they lack."""
+    """Gives the page's parts the roles, names and keys that they lack."""
 
     _esm = Path(__file__).with_name("mend.js")
 

@@ -46,6 +46,7 @@ class LessonPanel:
             size="small",
             sizing_mode="stretch_width",
             margin=(14, 10, 6, 10),
+            sx={"& .MuiSelect-select": {"whiteSpace": "normal"}},  # a title is to be read whole
         )
         self._choice.param.watch(lambda event: self._chosen(event.new), "value")
         shown: dict[str, Any] = {"stylesheets": [html.CODE, PROSE], "sizing_mode": "stretch_width", "margin": (0, 10)}

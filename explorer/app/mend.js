@@ -1,11 +1,11 @@
-// Roles and names that Material's parts lack or have wrong, so that a screen reader says what each is.  They live in
-// shadow roots, and come and go: every root is looked at when something in it changes.
+// What Material's parts lack or have wrong for people without a pointer, or without a screen.  Roles and names: the parts
+// live in shadow roots, and come and go, so every root is looked at when something in it changes.
 
 const MENDS = {
   // A description's icon is a span with a name: without a role, the name counts for nothing.
   "span[aria-label]:not([role])": part => part.setAttribute("role", "img"),
   // The sidebar's edge, which a pointer drags.
-  "div[aria-label='Resize sidebar']:not([role])": part => part.setAttribute("role", "presentation"),
+  "div[aria-label='Resize sidebar']:not([role])": part => part.setAttribute("role", "separator"),
   // A select's list has the role of a list, its entries that of a menu.
   "[role=listbox] > [role=menuitem]": part => {
     part.setAttribute("role", "option")
@@ -41,6 +41,15 @@ function within(node) {
   node.querySelectorAll?.("*").forEach(element => { if (element.shadowRoot) watch(element.shadowRoot) })
 }
 
+// Panel's selects open when they are clicked, and only then: here by the keys, too, that open a list.
+function open(event) {
+  const [part] = event.composedPath()
+  if (!["Enter", " ", "ArrowDown", "ArrowUp"].includes(event.key) || !(part instanceof Element)) return
+  if (!part.matches("[role=combobox][aria-haspopup=listbox][aria-expanded=false]:not(input)")) return
+  event.preventDefault()
+  part.click()
+}
+
 export function render() {
   if (!window.explorerMends) { // once a page
     window.explorerMends = true
@@ -51,6 +60,7 @@ export function render() {
       return root
     }
     watch(document)
+    document.addEventListener("keydown", open)
   }
   return document.createElement("span")
 }

@@ -104,6 +104,7 @@ class Pages:
             self.main.append(shown.main)
         for page in self._made.values():
             page.sidebar.visible = page.main.visible = page is shown
+        self.explorer.display.show()  # from one of the others to another, nothing else has the address written
 
     def _load(self, text: str) -> None:
         """Take the page that the address names."""

@@ -1,5 +1,6 @@
 """The app by keyboard alone, and as a lecture hall sees it."""
 
+import pytest
 from pages import epoch, press, status, until
 
 QUICK = "width=64&train_size=512&batch_size=64&patience=1000&pace=10+epochs%2Fs"
@@ -14,6 +15,9 @@ SIZES = """() => {
   }
   return {root: found.root, color: found.color, ticks: [...new Set(found.ticks)], line: Math.max(...found.lines)}
 }"""
+SHOWN = """element => element.matches(':focus-visible')
+  && (element.closest('.Mui-focused, .Mui-focusVisible') !== null
+    || getComputedStyle(element).outlineStyle !== 'none')"""
 
 
 def asked(page):
@@ -79,3 +83,48 @@ def test_a_lecture_hall_gets_larger_type_and_lines_from_the_address_alone(visit)
     page.keyboard.press("4")  # where the first figures were drawn
     until(lambda: page.evaluate(SIZES)["line"] < 0.7 * hall["line"])
     until(lambda: page.get_by_role("combobox", name="Preset").is_visible())
+
+
+def reach(page, control, key="Tab"):
+    """Press Tab until this control has the focus, and see that the page shows it."""
+    control.wait_for()
+    for _ in range(120):
+        page.keyboard.press(key)
+        if control.evaluate("element => element.getRootNode().activeElement === element"):
+            assert control.evaluate(SHOWN), "the focus cannot be seen"
+            return
+    pytest.fail(f"{key} never reaches {control}")
+
+
+def test_the_first_lesson_by_keyboard_alone(visit):
+    page = visit()
+    start, following = (page.get_by_role("button", name=name, exact=True) for name in ("Start", "Next"))
+
+    def train(told):
+        reach(page, start)
+        page.keyboard.press("Enter")
+        page.get_by_text(told).wait_for(timeout=30_000)
+
+    reach(page, page.get_by_role("combobox", name="Lesson"))
+    page.keyboard.press("Enter")
+    page.get_by_role("option", name="Gradient descent").wait_for()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    reach(page, page.get_by_role("radio", name="At the noise"))
+    page.keyboard.press("ArrowDown")
+    until(lambda: page.get_by_role("radio", name="Still falling").is_checked())
+    train("the steps are too short")
+    reach(page, following, "Shift+Tab")
+    page.keyboard.press("Enter")
+    for name in ("Your estimate", "Learning rate"):
+        reach(page, page.get_by_role("textbox", name=name))
+        page.keyboard.press("Control+A")
+        page.keyboard.type("0.01")
+        page.keyboard.press("Enter")
+    train("only the length of the step changed")
+    reach(page, following, "Shift+Tab")
+    page.keyboard.press("Enter")
+    reach(page, page.get_by_role("radio", name="It rises"))
+    page.keyboard.press("Space")
+    train("stay a little left of the edge")
+    assert following.is_disabled()  # that was the last step
