@@ -17,6 +17,7 @@ from explorer.app.session import Lane, Session
 from explorer.app.sweep import SweepPanel
 from explorer.records import History, Phase
 from explorer.views.losses import single
+from explorer.views.race import LOOKS
 
 CHALLENGE = ex.Challenge.preset("tig")
 PANELS = {
@@ -116,3 +117,19 @@ def test_the_run_in_hand_stands_out_in_every_view():
     one = session_of(lane(0, 1, 20, False), epochs=20)
     run.refresh(one)
     assert not run.panel.visible
+
+
+def test_the_leaderboard_has_a_row_a_lane_and_says_whom_the_wins_are_against():
+    run = RunInput(lambda: None)
+    panel = PANELS["Race"](run)
+    panel.refresh(Session(), CHALLENGE)
+    assert not panel._board._table.visible
+    session = session_of(*(lane(key, 4, 20, False) for key in range(3)), epochs=20)
+    session.phase = Phase.STOPPED
+    panel.refresh(session, CHALLENGE)
+    shown = panel._board._table.value
+    best = sorted(session.lanes, key=lambda lane: lane.outcomes.alpha.median())
+    assert shown.optimizer.tolist() == [lane.name for lane in best]
+    for row in shown.itertuples():
+        assert LOOKS[int(row.optimizer[-1])].color in row.line
+    assert "that of lane 0." in panel._board._said.object

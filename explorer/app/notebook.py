@@ -70,7 +70,7 @@ def prepare() -> None:
     """
     from IPython.display import publish_display_data
 
-    pn.extension("katex", inline=True)
+    pn.extension("katex", "tabulator", inline=True)
     faces = FACE.findall((DIST_PATH / "material-icons.css").read_text(encoding="utf-8"))
     script = SCRIPT % json.dumps(BUNDLE_PATH.read_text(encoding="utf-8"))
     publish_display_data({"text/html": f"<style>{_embedded(faces[0])}</style>"})

@@ -13,6 +13,7 @@ import panel_material_ui as pmui
 
 from explorer.app import html, words
 from explorer.app.figure import drop_closed, extend, move, replace
+from explorer.app.leaderboard import Leaderboard
 from explorer.app.runs import RunInput
 from explorer.app.session import Session
 from explorer.challenge import Challenge
@@ -76,23 +77,6 @@ class RaceFigure:
         return found
 
 
-def leaderboard(lanes: Sequence[Lane]) -> str:
-    """The table of the race, as HTML, with a sample of each lane's curve."""
-    if not lanes:
-        return "<p>Nothing to compare yet: add a lane, choose its optimizer, and press Start.</p>"
-    looks = {lane.name: look for lane, look in zip(lanes, view.LOOKS, strict=False)}
-    table = view.leaderboard(lanes[: len(view.LOOKS)])
-    heads = ["", "optimizer", "pass rate", "α", "quality", "epochs to ε*²", "seconds to ε*²"]
-    heads.append(f"wins : losses to {escape(lanes[0].name)}")
-    rows = []
-    for row in table.to_dict("records"):
-        numbers = [number(row[name]) for name in ("α", "quality", "epochs to threshold", "seconds to threshold")]
-        duel = "–" if row["optimizer"] == lanes[0].name else f"{row['wins']} : {row['losses']}"
-        cells = [html.sample(*looks[row["optimizer"]]), escape(row["optimizer"]), f"{100 * row['pass rate']:.0f} %"]
-        rows.append("".join(f"<td>{cell}</td>" for cell in [*cells, *numbers, duel]))
-    return html.table(heads, rows)
-
-
 def legend(lanes: Sequence[Lane], run: int | None) -> str:
     """Above the plot, where it covers no curve: a sample of each lane's line, and the threshold with its value."""
     if not lanes:
@@ -124,7 +108,8 @@ class RacePanel:
         self._alone = pmui.Switch(label="One run", value=False, visible=False)
         for widget in (self._loss, self._clock, self._alone):
             widget.param.watch(lambda event: changed(), "value")
-        self._legend, self._unlike, self._board = html.pane(), html.pane(), html.pane()
+        self._legend, self._unlike = html.pane(), html.pane()
+        self._board = Leaderboard()
         self._scored = -SCORE_EVERY
         self.panel = pmui.Column(
             self._legend,
@@ -133,7 +118,7 @@ class RacePanel:
             ),
             self._unlike,
             self._figure.panel,
-            self._board,
+            self._board.panel,
             sizing_mode="stretch_width",
             margin=0,
         )
@@ -149,5 +134,5 @@ class RacePanel:
         unlike = words.differing({name: lane.challenge for name, lane in session.contest.items()})
         self._unlike.object = f'<p class="note hint" role="status">{escape(unlike)}</p>' if unlike else ""
         if session.phase is not Phase.RUNNING or time.monotonic() - self._scored >= SCORE_EVERY:
-            self._board.object = leaderboard(lanes)
+            self._board.refresh(lanes)
             self._scored = time.monotonic()

@@ -35,6 +35,11 @@ def test_a_race_draws_every_lane_as_the_library_trains_it(visit):
     alone = ex.train(challenge, optimizer, seeds=range(2), device="cpu", max_epochs=len(shown["x"])).history
     np.testing.assert_allclose(shown["loss"], np.median(alone.test_loss.values, axis=0), rtol=1e-9)
     assert page.get_by_text("Plain").count() >= 1
+    rows = page.locator(".tabulator-row")
+    worst = rows.last.inner_text()
+    heads = page.locator(".tabulator-col-title")
+    heads.get_by_text("quality", exact=True).click()
+    until(lambda: rows.first.inner_text() == worst)
     page.get_by_role("button", name="2 Plain").click()
     page.get_by_role("switch", name="Compare this lane").click()
     until(lambda: length(page, "race lane 1", "x") == 0)

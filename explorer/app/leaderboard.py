@@ -1,0 +1,73 @@
+"""The leaderboard of the race."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import pandas as pd
+import panel as pn
+import panel_material_ui as pmui
+from bokeh.models.widgets.tables import HTMLTemplateFormatter
+
+from explorer.app import html
+from explorer.views import race as view
+from explorer.views.race import Lane
+
+NOTHING = "Nothing to compare yet: add a lane, choose its optimizer, and press Start."
+NUMBERS = ("α", "quality", "epochs to threshold", "seconds to threshold")
+TITLES = {"line": "", "epochs to threshold": "epochs to ε*²", "seconds to threshold": "seconds to ε*²"}
+COLUMNS = ("line", "optimizer", "pass rate", *NUMBERS, "wins", "losses")
+THREE_DIGITS = "<%= isNaN(value) ? '–' : isFinite(value) ? value.toPrecision(3) : '∞' %>"
+
+
+class Leaderboard:
+    """One row a lane, with a sample of its curve, best first; a click on a head sorts by it."""
+
+    def __init__(self) -> None:
+        formatters: dict[str, Any] = {name: HTMLTemplateFormatter(template=THREE_DIGITS) for name in NUMBERS}
+        formatters["pass rate"] = HTMLTemplateFormatter(template="<%= Math.round(100 * value) %> %")
+        formatters |= {name: HTMLTemplateFormatter(template="<%= value %>") for name in ("wins", "losses")}
+        # What a person typed is text, whatever it looks like; the samples are our own drawings.
+        formatters |= {"optimizer": {"type": "plaintext"}, "line": {"type": "html"}}
+        self._table = pn.widgets.Tabulator(
+            rows([]),
+            disabled=True,
+            show_index=False,
+            selectable=False,
+            layout="fit_columns",
+            widths={"line": 60, "α": 90},
+            configuration={"columnDefaults": {"minWidth": 90}},
+            titles=TITLES,
+            formatters=formatters,
+            text_align=dict.fromkeys(COLUMNS[2:], "right"),
+            header_align=dict.fromkeys(COLUMNS[2:], "right"),
+            sizing_mode="stretch_width",
+            margin=(4, 10),
+            visible=False,
+        )
+        self._said = html.pane()
+        self.panel = pmui.Column(self._table, self._said, sizing_mode="stretch_width", margin=0)
+
+    def refresh(self, lanes: Sequence[Lane]) -> None:
+        """Show how these lanes stand."""
+        self._table.visible = bool(lanes)
+        now = rows(lanes[: len(view.LOOKS)])
+        if not now.equals(self._table.value):
+            self._table.value = now
+        said = NOTHING
+        if lanes:
+            said = (
+                "Medians over the runs.  Wins and losses: on how many instances a lane’s test loss is below and above "
+                f"that of {lanes[0].name}."
+            )
+        self._said.object = f"<p>{escape(said)}</p>"
+
+
+def rows(lanes: Sequence[Lane]) -> pd.DataFrame:
+    """`explorer.views.race.leaderboard` with a sample of each lane's curve, as an SVG drawing."""
+    table = view.leaderboard(lanes)
+    looks = {lane.name: html.sample(*look) for lane, look in zip(lanes, view.LOOKS, strict=False)}
+    table["line"] = [looks[name] for name in table["optimizer"]] if lanes else []
+    return table.reindex(columns=list(COLUMNS))
