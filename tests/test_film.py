@@ -44,7 +44,7 @@ def test_frames_are_evenly_spaced_from_the_start_and_end_with_the_end(at_most, c
     assert [frame.epoch for frame in film.frames] == sorted({*spaced, count})
     assert len(film.frames) <= at_most
     told = film.told(1, 0)
-    assert (told.run, told.frames, told.at_most) == (1, len(film.frames), at_most)
+    assert (told.run, told.first, told.frames, told.at_most) == (1, 0, len(film.frames), at_most)
     assert len(spaced) == 1 or told.interval == spaced[1]
     for frame in film.frames:
         params, best = seen[frame.epoch]

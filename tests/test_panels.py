@@ -116,7 +116,7 @@ def test_the_run_in_hand_stands_out_in_every_view():
     assert "<td>▶ 2</td>" in table
     one = session_of(lane(0, 1, 20, False), epochs=20)
     run.refresh(one)
-    assert not run.panel.visible
+    assert not run.visible
 
 
 def test_the_leaderboard_has_a_row_a_lane_and_says_whom_the_wins_are_against():

@@ -69,7 +69,7 @@ class Explorer(pn.viewable.Viewer):
             notebook.prepare()
         self.session = session = Session(recorder=shared())
         self.notice = notice = Notice()
-        run = RunInput(self._turn)
+        self._run = run = RunInput(self._turn)
         self.replay = replay = ReplayBar(self._turn)
         self.lesson = lesson = LessonPanel(shelf() if lessons is None else lessons, lambda step: state.open_step(step))
         self.driver = driver = Driver(session, lesson, replay, notice, self._show, self._turn)
@@ -204,6 +204,7 @@ class Explorer(pn.viewable.Viewer):
             return
         session = self.session
         session.replay(self.replay.epoch)
+        session.follow(self._run.value)
         looks = []
         for look in self._looks():
             if isinstance(look, FunctionLook):

@@ -62,7 +62,7 @@ class FunctionPanel:
         self._grid = pn.Column(sizing_mode="stretch_width", margin=0)
         self.panel = pmui.Column(
             html.pane(f'<div class="chips">{"".join(legend)}</div>'),
-            pmui.FlexBox(run.panel, self._axis, self._across, self._anchor, sizing_mode="stretch_width"),
+            pmui.FlexBox(run.input(), self._axis, self._across, self._anchor, sizing_mode="stretch_width"),
             self._grid,
             pn.FlexBox(*self._boxes, sizing_mode="stretch_width", margin=0),
             html.pane(f"<p>{below}</p>"),
@@ -90,8 +90,10 @@ class FunctionPanel:
         if learnt is not None and session.history is not None and session.instances is not None:
             seed = session.history.runs[learnt.run].seed
             # The fleet may have trained an epoch that came after this run's end.
-            ended = dataclasses.replace(learnt, epoch=min(learnt.epoch, session.history.epoch))
+            ended = dataclasses.replace(learnt, epoch=min(learnt.epoch, session.epoch))
             said = view.caption(ended, seed, float(session.instances.noise_mse[learnt.run]))
+            if session.replayed is not None and session.replayed < ended.epoch:
+                said += "  Nothing earlier of this run is kept: its weights are, from when it is taken in hand."
         several = challenge.input_dims > 1
         self._axis.visible, self._anchor.visible, self._across.visible = several, several, challenge.input_dims > 2
         self._said.object = f"<p>{said}</p>"

@@ -88,10 +88,11 @@ class InsidePanel:
         self._every = pmui.Select(label="Look", options=INTERVALS, value=InsideLook().every, width=170, size="small")
         self._every.param.watch(lambda event: changed(), "value")
         self._maps: dict[str, Map] = {}
-        self._grid = pn.FlexBox(sizing_mode="stretch_width", margin=0)
+        # Not a `FlexBox`: what comes to that after the page has loaded is drawn without the theme.
+        self._grid = pn.Row(styles={"flex-wrap": "wrap"}, sizing_mode="stretch_width", margin=0)
         self._said = html.pane(f"<p>{NOTHING}</p>")
         self.panel = pmui.Column(
-            pmui.FlexBox(run.panel, self._every, sizing_mode="stretch_width"),
+            pmui.FlexBox(run.input(), self._every, sizing_mode="stretch_width"),
             self._said,
             self._grid,
             sizing_mode="stretch_width",

@@ -41,7 +41,7 @@ class LandscapePanel:
         along = view.along(None, self._hooks(self._alongs, "along", (*view.LANES, "figure")))
         self.panel = pmui.Column(
             self._legend,
-            pmui.FlexBox(run.panel, self._loss, self._button, align_items="center", sizing_mode="stretch_width"),
+            pmui.FlexBox(run.input(), self._loss, self._button, align_items="center", sizing_mode="stretch_width"),
             pn.FlexBox(_box(plane, 500, "3 1 400px"), _box(along, 300, "2 1 340px"), sizing_mode="stretch_width"),
             self._said,
             sizing_mode="stretch_width",

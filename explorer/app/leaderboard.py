@@ -18,6 +18,8 @@ from explorer.views.race import Lane
 NOTHING = "Nothing to compare yet: add a lane, choose its optimizer, and press Start."
 NUMBERS = ("α", "quality", "epochs to threshold", "seconds to threshold")
 TITLES = {"line": "", "epochs to threshold": "epochs to ε*²", "seconds to threshold": "seconds to ε*²"}
+WIDTHS = {"line": 60, "α": 90, "epochs to threshold": 155, "seconds to threshold": 165, "wins": 90}
+"""In pixels; the others share what is left."""
 COLUMNS = ("line", "optimizer", "pass rate", *NUMBERS, "wins", "losses")
 THREE_DIGITS = "<%= isNaN(value) ? '–' : isFinite(value) ? value.toPrecision(3) : '∞' %>"
 
@@ -28,7 +30,9 @@ class Leaderboard:
     def __init__(self) -> None:
         formatters: dict[str, Any] = {name: HTMLTemplateFormatter(template=THREE_DIGITS) for name in NUMBERS}
         formatters["pass rate"] = HTMLTemplateFormatter(template="<%= Math.round(100 * value) %> %")
-        formatters |= {name: HTMLTemplateFormatter(template="<%= value %>") for name in ("wins", "losses")}
+        formatters |= {
+            name: HTMLTemplateFormatter(template="<%= isNaN(value) ? '–' : value %>") for name in ("wins", "losses")
+        }
         # What a person typed is text, whatever it looks like; the samples are our own drawings.
         formatters |= {"optimizer": {"type": "plaintext"}, "line": {"type": "html"}}
         self._table = pn.widgets.Tabulator(
@@ -37,8 +41,8 @@ class Leaderboard:
             show_index=False,
             selectable=False,
             layout="fit_columns",
-            widths={"line": 60, "α": 90},
-            configuration={"columnDefaults": {"minWidth": 90}},
+            widths=WIDTHS,
+            configuration={"columnDefaults": {"minWidth": 100}},
             titles=TITLES,
             formatters=formatters,
             text_align=dict.fromkeys(COLUMNS[2:], "right"),
@@ -70,4 +74,7 @@ def rows(lanes: Sequence[Lane]) -> pd.DataFrame:
     table = view.leaderboard(lanes)
     looks = {lane.name: html.sample(*look) for lane, look in zip(lanes, view.LOOKS, strict=False)}
     table["line"] = [looks[name] for name in table["optimizer"]] if lanes else []
-    return table.reindex(columns=list(COLUMNS))
+    shown = table.reindex(columns=list(COLUMNS)).astype({"wins": float, "losses": float})
+    if lanes:  # nobody races against oneself
+        shown.loc[shown.optimizer == lanes[0].name, ["wins", "losses"]] = float("nan")
+    return shown

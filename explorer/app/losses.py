@@ -28,7 +28,7 @@ class LossPanel:
         for switch in (self._log, self._follow, self._singles):
             switch.param.watch(self._switched, "value")
         switches = pmui.FlexBox(
-            self._log, self._follow, self._singles, run.panel, align_items="center", sizing_mode="stretch_width"
+            self._log, self._follow, self._singles, run.input(), align_items="center", sizing_mode="stretch_width"
         )
         self.panel = pmui.Column(
             self._chips, switches, self._figure.panel, self._chances, sizing_mode="stretch_width", margin=0

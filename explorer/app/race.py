@@ -114,7 +114,7 @@ class RacePanel:
         self.panel = pmui.Column(
             self._legend,
             pmui.FlexBox(
-                self._loss, self._clock, self._alone, run.panel, align_items="center", sizing_mode="stretch_width"
+                self._loss, self._clock, self._alone, run.input(), align_items="center", sizing_mode="stretch_width"
             ),
             self._unlike,
             self._figure.panel,

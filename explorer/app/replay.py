@@ -108,7 +108,8 @@ def held(session: Session) -> str:
     if lane.filmed is not None and lane.filmed.frames:
         film = lane.filmed
         every = "every epoch" if film.interval == 1 else f"every {film.interval} epochs"
-        said += f"; the weights of run {film.run} {every}, {film.frames} of at most {film.at_most} snapshots"
+        since = f" from epoch {film.first} on, when it was taken in hand," if film.first else ""
+        said += f"; the weights of run {film.run}{since} {every}, {film.frames} of at most {film.at_most} snapshots"
     if lane.inside:
         said += f"; {len(lane.inside)} of at most {SAMPLES} looks inside"
     return said + ".  What would be more is thinned evenly."

@@ -276,15 +276,19 @@ class Session:
         if found and self.selected not in found:
             self.selected = found[0]
 
+    def follow(self, run: int) -> None:
+        """Keep this run's weights from now on, for views that look back."""
+        self.worker.follow(run)
+
     def look(self, *looks: FunctionLook | InsideLook) -> None:
         """Have the lane sampled from now on as these need it; without any: no more."""
         if looks:
-            self.worker.follow(looks[0].run)
+            self.follow(looks[0].run)
         self.worker.look(self.selected, *looks)
 
     def map_loss(self, look: LandscapeLook) -> None:
         """Have the loss around the lanes' paths computed."""
-        self.worker.follow(look.run)
+        self.follow(look.run)
         self.worker.map_loss(self.selected, look)
 
     def set_pace(self, epochs_per_second: float | None) -> None:

@@ -12,8 +12,10 @@ from explorer.app import downloads
 from explorer.app.session import Session
 
 COPY = """
-navigator.clipboard.writeText(window.location.href)
+if (navigator.clipboard) navigator.clipboard.writeText(window.location.href)
+else window.prompt('Copy this link:', window.location.href)
 """
+"""A browser lends its clipboard to pages of this machine and to encrypted ones only."""
 PICTURE = """
 const found = []
 const walk = view => {

@@ -40,7 +40,7 @@ SHOTS = (
     Shot("app-one-run", "?optimizer=adam&lr=0.001", 1920, 1080, epochs=100),
     Shot("app-brief", "?preset=brief&seeds=4", epochs=51),
     Shot("app-phone", "?seeds=1", 390, 1300),
-    Shot("race", "?view=Race&seeds=4" + THREE, both=True),
+    Shot("race", "?view=Race&seeds=4" + THREE, height=1000, both=True),
     Shot("race-hall", "?view=Race&seeds=4&presentation=1" + THREE, 1920, 1080),
     Shot("function-hall", "?view=Function&seeds=1&presentation=1", 1920, 1080),
     Shot("sweep", "?view=Sweep&seeds=4&lr=1e-5,1e-4,3e-4,1e-3,3e-3,1e-2,1e-1", height=1000, epochs=30, both=True),

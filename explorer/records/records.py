@@ -133,12 +133,13 @@ class FunctionSample:
 class Filmed:
     """What is held of the weights of run `run` of a lane, for looks at earlier epochs.
 
-    frames: how many snapshots, the start and the last epoch among them.  interval: epochs from one to the next; when
+    frames: how many snapshots, the first of them after epoch `first`.  interval: epochs from one to the next; when
     there would be more than `at_most`, every second one goes and the interval doubles.
     """
 
     generation: int
     run: int
+    first: int
     frames: int
     interval: int
     at_most: int

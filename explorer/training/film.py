@@ -58,7 +58,8 @@ class Film:
     def told(self, generation: int, lane: int) -> Filmed:
         """What is held, for whoever looks back; no device is waited for."""
         frames = len(self._spaced) + (self._last is not None)
-        return Filmed(generation, self.run, frames, self.interval, self._at_most, lane)
+        first = self._spaced[0].epoch if self._spaced else 0
+        return Filmed(generation, self.run, first, frames, self.interval, self._at_most, lane)
 
     def at(self, epoch: int) -> Frame:
         """The latest frame at or before `epoch`; `LookupError` if there is none."""

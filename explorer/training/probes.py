@@ -39,7 +39,8 @@ def function_sample(
     """What a run of `fleet` has learnt; a run, an input or an anchor that is not there is taken for the last one, and a
     second input that is the first for its neighbour.
 
-    film: of that run, for a look at an earlier epoch; without it the present is shown.
+    film: of that run, for a look at an earlier epoch, or at the film's first if that is later; without it the present
+    is shown.
     """
     challenge = fleet.challenge
     run, axis = min(look.run, len(fleet.runs) - 1), min(look.axis, challenge.input_dims - 1)
@@ -66,7 +67,7 @@ def function_sample(
         epoch = fleet.epoch
         models = [Tensors(held.layout, held.buffer[run : run + 1]) for held in (fleet.best, fleet.params)]
     else:
-        frame = film.at(look.epoch)
+        frame = film.at(max(look.epoch, film.frames[0].epoch))
         epoch, models = frame.epoch, [film.tensors(buffer, fleet.device) for buffer in (frame.best, frame.params)]
     kept, current = outputs(models[0], len(places)), outputs(models[1], POINTS)
     along, tested, mapped = np.split(kept, [POINTS, POINTS + len(test.inputs)])

@@ -111,6 +111,76 @@ def test_replay_takes_the_curves_back_and_lets_them_go_on(visit):
     press(page, "Stop")
 
 
+PLACE = """([name, at]) => {
+  let found = null
+  const walk = view => {
+    if (view.model.type === 'Figure') {
+      if (view.el.getBoundingClientRect().width === 0) return
+      for (const {data_source} of view.model.renderers) if (data_source?.name === name) {
+        const box = view.canvas_view.el.getBoundingClientRect()
+        const [x, y] = [Array.from(data_source.data.epoch)[at], Array.from(data_source.data.loss)[at]]
+        found = [box.x + view.frame.x_scale.compute(x), box.y + view.frame.y_scale.compute(y)]
+      }
+    } else for (const child of view.children ? view.children() : view.child_views || []) walk(child)
+  }
+  for (const view of Bokeh.index.roots) walk(view)
+  return found
+}"""
+
+
+def test_the_run_that_is_tapped_and_the_epoch_that_is_replayed_go_through_all_views(visit):
+    page = visit("?optimizer=adam&seeds=3&pace=10+epochs%2Fs" + QUICK + LANES)
+    press(page, "Start")
+    page.get_by_role("switch", name="Single runs").click()
+    until(lambda: length(page, "log run 2", "epoch") >= 5)
+
+    def tapped():
+        page.mouse.click(*page.evaluate(PLACE, ["log run 2", 3]))
+        return page.get_by_label("Run", exact=True).input_value() == "2"
+
+    until(tapped)
+    taken = length(page, "log run 2", "epoch")
+    until(lambda: length(page, "log run 2", "epoch") >= taken + 8)
+    press(page, "Pause")
+    until(lambda: status(page).startswith("Paused"))
+    own = sources(page)["log run 2"]["loss"]
+    choose(page, "Race")
+    page.get_by_role("switch", name="One run").click()
+    until(lambda: sources(page)["race lane 0"]["loss"] == own)
+    choose(page, "Landscape")
+    press(page, "Compute surface")
+    until(lambda: page.get_by_text("Run 2 (seed 2), 2 paths").count(), 40)
+    choose(page, "Inside")
+    until(lambda: page.get_by_label("Run", exact=True).locator("visible=true").input_value() == "2")
+    choose(page, "Function")
+    until(lambda: page.get_by_text(f"Run 2 (seed 2) at epoch {len(own)}").count())
+    page.get_by_role("switch", name="Replay").click()
+    slider = page.get_by_label("Epoch shown")
+    until(lambda: slider.get_attribute("aria-valuenow") == str(len(own)))
+    slider.focus()
+    for _ in range(3):
+        slider.press("ArrowLeft")
+    then = len(own) - 3
+    until(lambda: page.get_by_text(f"Run 2 (seed 2) at epoch {then}").count())
+    assert page.get_by_text(f"the losses of all {len(own)} epochs; the weights of run 2 from epoch").count() == 1
+    choose(page, "Race")
+    until(lambda: sources(page)["race lane 0"]["loss"] == own[:then])
+    choose(page, "Landscape")
+    until(lambda: sources(page)["landscape path 0"]["epoch"][-1] == then)
+    press(page, "Stop")
+
+
+def test_the_link_that_is_copied_opens_the_same(visit):
+    page = visit("?view=Race&optimizer=lion&lr=0.002" + LANES)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Share and download").click()
+    press(page, "Copy link")
+    link = until(lambda: page.evaluate("navigator.clipboard.readText()"))
+    assert link == page.url
+    for part in ("view=Race", "optimizer=lion", "lr=0.002", "lane2="):
+        assert part in link
+
+
 def test_an_address_opens_the_view_the_lanes_and_the_epoch(visit):
     page = visit("?view=Race&lane=2&epoch=3&pace=10+epochs%2Fs" + QUICK + LANES)
     press(page, "Start")
