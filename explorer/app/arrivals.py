@@ -13,7 +13,7 @@ from bokeh.server.session import ServerSession
 
 from explorer.app import release
 
-PAUSE = 0.5
+PAUSE = 0.25
 """Between two pages, everybody inside has the server for this share of what the last one took."""
 LEFT_AFTER = 1500
 """Milliseconds after its tab has closed at which a session may be ended, its thread and memory with it."""

@@ -46,7 +46,10 @@ class Tab:
 
     async def open(self) -> None:
         """Get the page, connect with its token, and take its whole document, as a browser does."""
-        answer = await AsyncHTTPClient().fetch(f"http://{self._at}{self._search}", request_timeout=300)
+        browser = AsyncHTTPClient(force_instance=True)  # one for all would let ten ask at a time
+        page = HTTPRequest(f"http://{self._at}{self._search}", request_timeout=300, connect_timeout=300)
+        answer = await browser.fetch(page)
+        browser.close()
         token = re.search(r'"token":"([^"]+)"', answer.body.decode())
         assert token is not None, "the page has no token"
         request = HTTPRequest(f"ws://{self._at}ws", headers={"Origin": f"http://{self._at[:-1]}"}, request_timeout=300)
