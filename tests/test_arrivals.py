@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import SimpleNamespace
 
@@ -15,6 +16,12 @@ from explorer.app.arrivals import Arrivals
 from explorer.app.explorer import Explorer
 from explorer.app.page import page
 from explorer.app.wire import send_left_behind
+
+
+def aside(what, *arguments):
+    """Done in a thread of its own, since Playwright's event loop may be running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(what, *arguments).result()
 
 
 def alive():
@@ -37,7 +44,7 @@ def test_nothing_stays_of_a_page_that_is_closed():
         document.destroy = partial(sending._destroy_document, document)  # as Panel's server has it
         document.destroy(None)
 
-    come_and_go()
+    aside(come_and_go)
     assert alive() == before
     assert len(state._views) == views
 
@@ -64,7 +71,7 @@ def test_pages_are_made_one_after_another_and_others_are_heard_between(monkeypat
     async def all_at_once():
         await asyncio.gather(*map(come, "abc"))
 
-    asyncio.run(all_at_once())
+    aside(asyncio.run, all_at_once())
     share = arrivals.PAUSE * 0.8
     assert heard == [
         ("pause", 0.0), ("a", 0.8), ("pause", share), ("b", 1.6 + share), ("pause", share), ("c", 2.4 + 2 * share)
@@ -99,7 +106,7 @@ def test_a_page_is_seen_once_it_says_that_it_is_there():
     for callback in document.callbacks._event_callbacks["document_ready"]:
         callback(None)
     assert door._seen == {"a"}
-    asyncio.run(door.on_session_destroyed(context))
+    aside(asyncio.run, door.on_session_destroyed(context))
     assert door._seen == set()
 
 
@@ -109,7 +116,7 @@ def test_it_tidies_up_once_when_nobody_has_been_inside_for_a_while(monkeypatch):
     monkeypatch.setattr(arrivals.release, "tidy", lambda: tidied.append(clock[0]))
     door = Arrivals()
     door.sweep([])
-    asyncio.run(door.on_session_destroyed(SimpleNamespace(id="a")))
+    aside(asyncio.run, door.on_session_destroyed(SimpleNamespace(id="a")))
     for clock[0], others in ((1.0, []), (6.0, [session("b", 1, 0.0)[1]]), (7.0, []), (20.0, [])):
         door.sweep(others)
     assert tidied == [7.0]
