@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import sys
 from typing import Any
 
 import holoviews as hv
 import panel as pn
 from bokeh.document import Document
 
-_library: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
+from explorer.training import heap
 
 
 def release(document: Document | None, shown: pn.viewable.Viewable) -> None:
@@ -34,5 +32,4 @@ def release(document: Document | None, shown: pn.viewable.Viewable) -> None:
 def tidy() -> None:
     """Give back the memory of sessions that have ended: they go in circles, and glibc keeps what is freed."""
     gc.collect()
-    if hasattr(_library, "malloc_trim"):
-        _library.malloc_trim(0)
+    heap.give_back()

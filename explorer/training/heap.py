@@ -29,9 +29,15 @@ def keep_for(fleet: object) -> None:
         weakref.finalize(fleet, _let_go).atexit = False
 
 
+def give_back() -> None:
+    """Give the system all memory that is free."""
+    if hasattr(_library, "malloc_trim"):
+        _library.malloc_trim(0)
+
+
 def _let_go() -> None:
     _count(-1)
-    _library.malloc_trim(0)
+    give_back()
 
 
 def _count(change: int) -> None:
