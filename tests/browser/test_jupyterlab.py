@@ -101,9 +101,10 @@ def test_the_app_lives_in_a_cell(lab, page):
     cells.nth(1).get_by_role("button", name="Stop", exact=True).click()
     cells.nth(1).get_by_role("status").filter(has_text="Stopped").wait_for(timeout=30_000)
     run(3)
-    told = re.fullmatch(r"kept \['adam', 'muon'\] \[\((\d+), 'stopped'\), \(\1, 'stopped'\)\]", printed(3, "kept"))
+    told = re.fullmatch(r"kept \['adam', 'muon'\] \[\((\d+), 'stopped'\), \((\d+), 'stopped'\)\]", printed(3, "kept"))
+    assert int(told[1]) - int(told[2]) in (0, 1)  # the second may have been stopped in the epoch that the first had
     epochs = list(range(1, int(told[1]) + 1))
-    until(lambda: held("log test") == held("race lane 0") == epochs, 10)  # nothing is lost on its way
+    until(lambda: held("log test") == held("race lane 0") == epochs, 30)  # nothing is lost on its way
     assert printed(3, "workers") == "workers 1"
 
     run(0)
