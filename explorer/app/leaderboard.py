@@ -23,6 +23,9 @@ WIDTHS = {"line": 60, "α": 90, "epochs to threshold": 155, "seconds to threshol
 COLUMNS = ("line", "optimizer", "pass rate", *NUMBERS, "wins", "losses")
 THREE_DIGITS = "<%= isNaN(value) ? '–' : isFinite(value) ? value.toPrecision(3) : '∞' %>"
 
+TYPE = ":host .tabulator { font-size: 0.8125rem; }"
+"""It grows with the page's, as a lecture hall needs."""
+
 
 class Leaderboard:
     """One row a lane, with a sample of its curve, best first; a click on a head sorts by it."""
@@ -47,6 +50,7 @@ class Leaderboard:
             formatters=formatters,
             text_align=dict.fromkeys(COLUMNS[2:], "right"),
             header_align=dict.fromkeys(COLUMNS[2:], "right"),
+            stylesheets=[TYPE],
             sizing_mode="stretch_width",
             margin=(4, 10),
             visible=False,
