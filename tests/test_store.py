@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -423,3 +424,19 @@ def test_the_place(monkeypatch, tmp_path):
 
 def test_only_its_owner_reads_the_folder(store):
     assert Path(store.where).parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_lane_that_ended_is_told_of_while_others_train(tmp_path):
+    """Its last run ended in epoch 4, which was seen in epoch 5; what is told of it afterwards brings no epoch."""
+    store = Store(f"sqlite:///{tmp_path}/store.db")
+    id = store.begin(LANES)
+    training = Training(lane=1, runs=1)
+    ended = replace(training.snapshot(5, status=Status.EARLY_STOPPED), epochs=np.array([4]), best_epoch=np.array([2]))
+    store.append(id, 1, ended)
+    for _ in range(2):
+        again = replace(
+            training.snapshot(0, status=Status.EARLY_STOPPED), epochs=ended.epochs, best_epoch=ended.best_epoch
+        )
+        store.append(id, 1, again)
+    assert store.get(id).lanes[1].epoch == 4
+    store.close()

@@ -63,14 +63,14 @@ class _Lane:
 
     def take(self, snapshot: Snapshot) -> None:
         """The next snapshot; `ValueError` if it does not fit."""
-        if snapshot.first_epoch > self.epoch + 1:
-            raise ValueError(f"expected epoch {self.epoch + 1}, got a snapshot from {snapshot.first_epoch}.")
         losses = np.array([getattr(snapshot, loss) for loss in LOSSES], dtype=FLOAT)
         if losses.shape[1] != self.runs or len(snapshot.status) != self.runs:
             raise ValueError(f"expected {self.runs} runs, got a snapshot of {losses.shape[1]}.")
         end = snapshot.epoch
         if snapshot.finished:  # epochs that were on their way when the last run ended are nobody's
             end = min(end, int(snapshot.epochs.max(initial=0)))
+        if end > self.epoch and snapshot.first_epoch > self.epoch + 1:
+            raise ValueError(f"expected epoch {self.epoch + 1}, got a snapshot from {snapshot.first_epoch}.")
         behind = snapshot.epoch < self.epoch
         if end > self.epoch:
             fresh = losses[:, :, self.epoch + 1 - snapshot.first_epoch : end + 1 - snapshot.first_epoch]
