@@ -112,7 +112,8 @@ class Fleet:
         self._order = self._shuffle(self._now)
         judged = [*self._losses, *self._records, self._status, self._epochs, self._best_epoch]
         self._decide = self._one_kernel("verdict", self._judged, [self._now, *judged, self._best_val, self._improved])
-        if isinstance(self._bound, Elementwise) and self._bound.moves():
+        self._in_place = self._bound.moves()
+        if isinstance(self._bound, Elementwise) and self._in_place:
             self._bound.at_once = self._elementwise(self._bound)
 
     @property
@@ -266,7 +267,7 @@ class Fleet:
         """Move the parameters as the optimizer wants, given the gradients of the last batch."""
         params = self.params
         told = (self.state, params, self.model.gradients, self._now, *self._losses[:2])
-        if self._bound.moves():
+        if self._in_place:
             self._bound.move(*told)
             return
         updates = self._bound.step(*told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import pi
+from typing import Any
 
 import param
 import torch
@@ -26,6 +27,26 @@ def by_run(epoch: Tensor, like: Tensor) -> Tensor:
     return torch.zeros_like(like) + epoch
 
 
+def schedule(kind: Any) -> Any:
+    """Have a modifier scale every learning rate by its own `factor(epoch, train_loss)`, `[R]`, new in each epoch.
+
+    Each class gets its own methods: one inherited by two would run only once.
+    """
+
+    def step(self: Any, *told: Any) -> Any:
+        with self.scaled(kind.factor(self, *told[3:5])):
+            return super(kind, self).step(*told)
+
+    def move(self: Any, *told: Any) -> None:
+        if self._batch[0] == 0:
+            self._made[kind.modifier] = kind.factor(self, *told[3:5])
+        with self.scaled(self._made[kind.modifier]):
+            super(kind, self).move(*told)
+
+    kind.step, kind.move = step, move
+    return kind
+
+
 def _warmup() -> param.Number:
     return param.Number(0, bounds=(0, 10000), softbounds=(0, 100), doc="Warm-up w, in epochs.")
 
@@ -38,6 +59,7 @@ def _final() -> param.Number:
     return param.Number(0.01, bounds=(0, 1), doc="Factor f at the end.")
 
 
+@schedule
 class Cosine(Modifier):
     r"""Cosine decay: the learning rate falls along half a cosine, slowly at both ends.
 
@@ -52,23 +74,14 @@ class Cosine(Modifier):
     cosine_epochs = _epochs()
     cosine_final = _final()
 
-    def step(self, *told):
-        with self.scaled(self._cosine_factor(*told[3:5])):
-            return super().step(*told)
-
-    def move(self, *told):
-        if self._batch[0] == 0:
-            self._made["cosine"] = self._cosine_factor(*told[3:5])
-        with self.scaled(self._made["cosine"]):
-            super().move(*told)
-
-    def _cosine_factor(self, epoch: Tensor, train_loss: Tensor) -> Tensor:
+    def factor(self, epoch: Tensor, train_loss: Tensor) -> Tensor:
         e = by_run(epoch, like=train_loss)
         warmup, end, final = self.columns("cosine_warmup", "cosine_epochs", "cosine_final", like=e)
         fallen = (1 + (pi * progress(e, warmup, end)).cos()) / 2
         return rise(e, warmup) * (final + (1 - final) * fallen)
 
 
+@schedule
 class Linear(Modifier):
     r"""Linear decay of the learning rate.
 
@@ -81,22 +94,13 @@ class Linear(Modifier):
     linear_epochs = _epochs()
     linear_final = _final()
 
-    def step(self, *told):
-        with self.scaled(self._linear_factor(*told[3:5])):
-            return super().step(*told)
-
-    def move(self, *told):
-        if self._batch[0] == 0:
-            self._made["linear"] = self._linear_factor(*told[3:5])
-        with self.scaled(self._made["linear"]):
-            super().move(*told)
-
-    def _linear_factor(self, epoch: Tensor, train_loss: Tensor) -> Tensor:
+    def factor(self, epoch: Tensor, train_loss: Tensor) -> Tensor:
         e = by_run(epoch, like=train_loss)
         warmup, end, final = self.columns("linear_warmup", "linear_epochs", "linear_final", like=e)
         return rise(e, warmup) * (1 - (1 - final) * progress(e, warmup, end))
 
 
+@schedule
 class InverseSquareRoot(Modifier):
     r"""Inverse-square-root decay: fast at first, never at an end.
 
@@ -112,22 +116,13 @@ class InverseSquareRoot(Modifier):
         10, bounds=(0, 10000), inclusive_bounds=(False, True), softbounds=(1, 100), doc="Timescale s, in epochs."
     )
 
-    def step(self, *told):
-        with self.scaled(self._inverse_sqrt_factor(*told[3:5])):
-            return super().step(*told)
-
-    def move(self, *told):
-        if self._batch[0] == 0:
-            self._made["inverse_sqrt"] = self._inverse_sqrt_factor(*told[3:5])
-        with self.scaled(self._made["inverse_sqrt"]):
-            super().move(*told)
-
-    def _inverse_sqrt_factor(self, epoch: Tensor, train_loss: Tensor) -> Tensor:
+    def factor(self, epoch: Tensor, train_loss: Tensor) -> Tensor:
         e = by_run(epoch, like=train_loss)
         warmup, timescale = self.columns("inverse_sqrt_warmup", "inverse_sqrt_timescale", like=e)
         return rise(e, warmup) * (1 + (e - warmup).clamp(min=0) / timescale).rsqrt()
 
 
+@schedule
 class Cyclic(Modifier):
     r"""Triangular cycles: from the low learning rate up to η and back, over and over.
 
@@ -144,17 +139,7 @@ class Cyclic(Modifier):
     )
     cyclic_low = param.Number(0.1, bounds=(0, 1), doc="Factor f at the low end.")
 
-    def step(self, *told):
-        with self.scaled(self._cyclic_factor(*told[3:5])):
-            return super().step(*told)
-
-    def move(self, *told):
-        if self._batch[0] == 0:
-            self._made["cyclic"] = self._cyclic_factor(*told[3:5])
-        with self.scaled(self._made["cyclic"]):
-            super().move(*told)
-
-    def _cyclic_factor(self, epoch: Tensor, train_loss: Tensor) -> Tensor:
+    def factor(self, epoch: Tensor, train_loss: Tensor) -> Tensor:
         e = by_run(epoch, like=train_loss)
         warmup, period, low = self.columns("cyclic_warmup", "cyclic_period", "cyclic_low", like=e)
         phase = ((e - warmup).clamp(min=0) / period).frac()
