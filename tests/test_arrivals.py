@@ -3,23 +3,16 @@
 import asyncio
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
+from aside import aside
 from bokeh.document import Document
 from panel.io import document as sending
 
 from explorer.app import arrivals
 from explorer.app.arrivals import Arrivals
 from explorer.app.wire import send_left_behind
-
-
-def aside(what, *arguments):
-    """Done in a thread of its own, since Playwright's event loop may be running in this one."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(what, *arguments).result()
-
 
 ALONE = """
 import gc

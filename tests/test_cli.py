@@ -13,11 +13,11 @@ import socket
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from aside import aside
 from bokeh.document import Document
 from bokeh.document.events import MessageSentEvent
 from bokeh.events import DocumentReady
@@ -321,9 +321,8 @@ def test_serve_ends_a_session_within_five_seconds_of_its_tab_s_end(tmp_path, mon
             await asyncio.sleep(0.05)
 
     monkeypatch.chdir(tmp_path)
-    # In a thread of its own, since Playwright's event loop may be running in this one.
-    with served() as (running, port), ThreadPoolExecutor() as pool:
-        pool.submit(asyncio.run, open_and_close(running, port)).result()
+    with served() as (running, port):
+        aside(asyncio.run, open_and_close(running, port))
     assert running.returncode == 0
 
 

@@ -5,9 +5,9 @@ import json
 import logging
 import re
 import signal
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from aside import aside
 from puppets import TINY, Descent
 from test_cli import served, tab
 from test_worker import Listener
@@ -103,8 +103,8 @@ async def look(port):
 
 
 def test_serve_is_guarded_watched_and_full_when_it_is_full():
-    with served("--max-sessions", "3", "--at-once", "1") as (running, port), ThreadPoolExecutor() as pool:
-        pool.submit(asyncio.run, look(port)).result()
+    with served("--max-sessions", "3", "--at-once", "1") as (running, port):
+        aside(asyncio.run, look(port))
         running.send_signal(signal.SIGINT)
         events = [json.loads(line) for line in running.stdout if line.startswith("{")]
     assert {"session opened", "session refused", "session closed"} <= {line["event"] for line in events}
