@@ -221,7 +221,7 @@ def test_text_is_parsed_and_refused_with_sentences():
         "lawa", {"lawa_checkpoints": 3, "lawa_every": 2},
     )  # fmt: skip
     for text, sentence in {
-        "cosinus": "modifier = 'cosinus' is not known: it must be one of clip, cosine",
+        "cosinus": "modifier = 'cosinus' is not known: it must be one of bessel, clip, cosine",
         "cosine:warm=1": "warm is not a setting of cosine; its settings are: warmup, epochs, final",
         "cosine:warmup": "is not understood",
         "cosine:final=2": "cosine_final = 2.0 is not allowed: it must be a number from 0 to 1",
@@ -267,7 +267,7 @@ def test_two_averages_stack():
 @pytest.mark.parametrize(
     "spec",
     ["adam+cosine:epochs=5", "sgd+linear:epochs=4+inverse_sqrt", "lion+cyclic:period=3+plateau:patience=0",
-     "adamw+kinks+cosine:epochs=6+offset:wait=1"],
+     "adamw+kinks+cosine:epochs=6+offset:wait=1", "adam+identity:layers=1+bessel:batch=40"],
 )  # fmt: skip
 @pytest.mark.parametrize("batch_size", [40, 1000])
 def test_moving_in_place_is_stepping(spec, batch_size, monkeypatch):

@@ -18,7 +18,7 @@ from explorer import optimizers
 from explorer.base.tensors import Tensors
 from explorer.cli import compare
 from explorer.optimizers import contract, modifiers
-from explorer.optimizers.modifiers import offset
+from explorer.optimizers.modifiers import network, offset
 from explorer.optimizers.modifiers.clock import clock, tick
 
 BATCHES = 4
@@ -45,6 +45,85 @@ def test_kinks_lie_in_the_cube_and_then_the_optimizer_goes_on():
     next(runs)
     torch.testing.assert_close(params[1], bent)
     assert not torch.equal(bent, start(2)[1])
+
+
+def test_layers_behind_the_first_start_as_the_identity_and_then_the_optimizer_goes_on():
+    challenge = SMALL.replace(num_hidden_layers=6)
+    fleets = [
+        ex.training.Fleet(challenge, optimizers.create("sgd", modify, lr=1e-9), [0, 1], "cpu")
+        for modify in ([], ["identity:layers=2,lift=4"])
+    ]
+    for fleet in fleets:
+        fleet.advance()
+    plain, ours = (fleet.params for fleet in fleets)
+    eye = torch.eye(48).expand(2, -1, -1)
+    for layer in range(7):
+        weight, bias = ours[2 * layer], ours[2 * layer + 1]
+        if 2 <= layer < 5:  # the last hidden layer and the read-out are frozen
+            torch.testing.assert_close(weight, eye, rtol=0, atol=1e-3)
+            torch.testing.assert_close(bias, torch.full_like(bias, 4))
+        else:
+            torch.testing.assert_close(weight, plain[2 * layer], rtol=0, atol=1e-3)
+    before = ours[4].clone()
+    fleets[1].advance()
+    assert 0 < (ours[4] - before).abs().max() < 1e-3
+
+
+def test_an_identity_hands_on_what_it_gets():
+    """The function of a deep network with such a start is that of the shallow one with the same layers around it."""
+    deep = SMALL.replace(num_hidden_layers=5)
+    fleet = ex.training.Fleet(deep, optimizers.create("sgd", "identity:layers=2,lift=5", lr=1e-9), [0], "cpu")
+    short = ex.training.Fleet(
+        SMALL.replace(num_hidden_layers=3), optimizers.create("sgd", lr=1e-9), [0], "cpu", max_epochs=100
+    )
+    fleet.advance()  # puts the layers there
+    for theirs, ours in ((0, 0), (1, 1), (2, 4), (3, 5)):
+        for part in (0, 1):
+            short.params[2 * theirs + part].copy_(fleet.params[2 * ours + part])
+    for _ in range(60):  # running statistics settle
+        fleet.advance()
+        short.advance()
+    x = torch.linspace(-1, 1, 101)[None, :, None]
+    ours, theirs = (of.model.evaluate(of.params, x) for of in (fleet, short))
+    assert theirs.std() > 0.1
+    assert (ours - theirs).std() < 0.1 * theirs.std()
+
+
+@pytest.mark.parametrize("frozen", [0, 2])
+def test_evaluation_sees_what_training_saw(frozen):
+    """Where running statistics are one batch's own, kept as they are kept, outputs differ by Bessel's factor alone."""
+    challenge = SMALL.replace(num_hidden_layers=6, frozen_layers=frozen, width=24)
+    fleet = ex.training.Fleet(challenge, optimizers.create("sgd"), [0, 1, 2], "cpu", "float64")
+    params = fleet.params
+    for index in network.linears(params)[:-1]:
+        params[index].mul_(1000)  # so that the batch norms' ε is nothing beside the variances
+    inputs = torch.rand(3, 16, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    trained = in_training(params, inputs)
+    plain = fleet.model.evaluate(params, inputs)
+    ours = bind(optimizers.create("sgd", "bessel:batch=16", lr=1.0), 3)
+    state, still = ours.init_state(params, torch.arange(3)), params.zeros_like()
+    for epoch in range(2):
+        for _ in range(BATCHES):
+            params.flat.add_(ours.step(state, params, still, torch.tensor(epoch), NAN, NAN).flat)
+    scales = [
+        (of - of.mean(1, keepdim=True)).flatten(1).norm(dim=1)
+        / (trained - trained.mean(1, keepdim=True)).flatten(1).norm(dim=1)
+        for of in (plain, fleet.model.evaluate(params, inputs))
+    ]
+    assert (scales[0] < 0.95).all()
+    torch.testing.assert_close(scales[1], torch.ones(3, dtype=torch.float64), rtol=0, atol=1e-6)
+
+
+def in_training(params, inputs):
+    """The outputs `[R, B, O]` where every batch norm takes the batch's statistics, which become the running ones."""
+    h, weights = inputs, network.linears(params)
+    for index in weights[:-1]:
+        h = torch.relu(h @ params[index].mT + params[index + 1][:, None])
+        gamma, beta, mean, variance = params[network.norm(params, index) :][:4]
+        mean.copy_(h.mean(1))
+        variance.copy_(h.var(1))
+        h = (h - mean[:, None]) / (h.var(1, correction=0, keepdim=True) + 1e-5).sqrt() * gamma[:, None] + beta[:, None]
+    return h @ params[weights[-1]].mT + params[weights[-1] + 1][:, None]
 
 
 def test_an_epoch_ends_with_the_average_and_trains_beside_it():
@@ -98,10 +177,10 @@ def test_the_offset_is_in_the_model_at_the_ends_of_epochs_alone():
     for step, ((found, state), (expected, _)) in enumerate(
         zip(steps(ours, 9, lambda _: torch.ones(2)), plain, strict=True)
     ):
-        place = offset.norm(found, offset.frozen_layers(found)[0] - 2) + 1
+        place = network.norm(found, network.frozen_layers(found)[0] - 2) + 1
         assert found.names[place] == "norms.2.bias"
         change = found[place] - expected[place]
-        torch.testing.assert_close(change, state["offset_shift"])
+        torch.testing.assert_close(change, *state["offset_shift"])
         if step % BATCHES < BATCHES - 1:
             assert change.abs().max() < 1e-12
         shifted += bool(change.abs().max() > 1e-3)
@@ -154,18 +233,18 @@ def test_the_jacobian_tells_how_the_outputs_move():
     for _ in range(8):
         fleet.advance()
     params = fleet.params
-    frozen = offset.frozen_layers(params)
+    frozen = network.frozen_layers(params)
     optimizer = bind(optimizers.create("adam", "offset"), 4, torch.float32)
     wanted = torch.tensor([0.3, -0.2]).expand(4, 2)
     moved = Tensors(params.layout, params.buffer.clone())
-    moved[offset.norm(params, frozen[0] - 2) + 1].add_(offset.least(optimizer._jacobian(params, frozen), wanted))
+    moved[network.norm(params, frozen[0] - 2) + 1].add_(offset.least(optimizer._jacobian(params), wanted))
     x = torch.linspace(-1, 1, 201)[None, :, None].expand(4, -1, -1)
     change = (fleet.model.evaluate(moved, x) - fleet.model.evaluate(params, x)).mean(1)
     torch.testing.assert_close(change.mean(0), wanted[0], rtol=0.2, atol=0.02)
 
 
 def test_the_entry_is_its_parts():
-    names = ["kinks", "epoch_average", "offset"]
+    names = ["cosine", "kinks", "identity", "bessel", "offset"]
     entry = optimizers.create("level_adam")
     parts = optimizers.create("adam", names, **{name: getattr(entry, name) for name in entry.fields()})
     for name in names:
@@ -179,12 +258,10 @@ def test_the_entry_is_its_parts():
 def test_the_offset_lets_a_run_through_its_read_out_floor():
     """On an instance that the read-out floor hurts; a narrow network, which learns in seconds."""
     results = {
-        name: ex.train(
-            SMALL, optimizers.create(name, lr=1e-3, epoch_average_pull=0.8), [1001], "cpu", max_epochs=60
-        ).outcomes.iloc[0]
-        for name in ("adam+kinks+epoch_average", "level_adam")
+        name: ex.train(SMALL, optimizers.create(name, lr=1e-3, cosine_epochs=50), [1001], "cpu", max_epochs=60)
+        for name in ("adam+cosine+kinks", "level_adam")
     }
-    without, ours = results.values()
+    without, ours = (result.outcomes.iloc[0] for result in results.values())
     assert without.test_loss > 0.9 * without.readout_floor
     assert ours.test_loss < 0.75 * ours.readout_floor
 

@@ -1,28 +1,32 @@
-"""Level Adam: small Adam steps from spread kinks, shown as an average, at the height that the read-out cannot learn."""
+"""Level Adam: small Adam steps from a shallow start with spread kinks, evaluated at the right scale and height."""
 
 from __future__ import annotations
 
-import param
-
 from explorer.optimizers.adam import Adam
 from explorer.optimizers.fields import rate
-from explorer.optimizers.modifiers.epoch_average import EpochAverage
+from explorer.optimizers.modifiers.bessel import Bessel
+from explorer.optimizers.modifiers.identity import Identity
 from explorer.optimizers.modifiers.kinks import Kinks
 from explorer.optimizers.modifiers.offset import Offset
+from explorer.optimizers.modifiers.schedules import Cosine, decay_epochs
 
 
-class LevelAdam(Offset, EpochAverage, Kinks, Adam):
+class LevelAdam(Offset, Bessel, Identity, Kinks, Cosine, Adam):
     key = "level_adam"
 
-    lr = rate(1e-4, "Learning rate η: about the step of one weight.")
-    epoch_average_pull = param.Number(0.9, bounds=(0, 1), doc="Share β of the average in where gradients are taken.")
+    lr = rate(2e-4, "Learning rate η: about the step of one weight.")
+    cosine_epochs = decay_epochs(100)
 
 
-LevelAdam.__doc__ = f"""Level Adam: small steps from spread kinks, shown as an average, at the right height.
+LevelAdam.__doc__ = f"""Level Adam: Adam from a shallow start with spread kinks, evaluated at its scale and height.
+
+    {Cosine.__doc__}
 
     {Kinks.__doc__}
 
-    {EpochAverage.__doc__}
+    {Identity.__doc__}
+
+    {Bessel.__doc__}
 
     {Offset.__doc__}
     """

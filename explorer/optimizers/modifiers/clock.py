@@ -30,3 +30,10 @@ def tick(name: str, state: State, epoch: Tensor) -> tuple[Tensor, Tensor]:
     taken.copy_(torch.where(first, 1, taken + 1))
     before.copy_(epoch)
     return first, taken == batches
+
+
+def tick_at(name: str, state: State, epoch: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """`tick` where only an epoch's first and last batches are counted, and the host knows this one's number, from 0."""
+    if number:
+        state[f"{name}_taken"].fill_(number)
+    return tick(name, state, epoch)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 
 from explorer.base.random import Stream, uniform
-from explorer.base.tensors import copy_of
 from explorer.optimizers.base import counter
 from explorer.optimizers.fields import positive
-from explorer.optimizers.modifiers.base import Modifier
+from explorer.optimizers.modifiers.start import Start, begins
 
 
-class Kinks(Modifier):
+@begins
+class Kinks(Start):
     r"""Spread kinks: the first step moves the first layer's biases so that its units bend all over the inputs' range.
 
     $$ b_i = -w_i \cdot t_i, \qquad t_i \sim U[-\kappa, \kappa]^D $$
@@ -37,14 +37,5 @@ class Kinks(Modifier):
         state = {"kinks_at": -(weight * at).sum(-1) * κ, "kinks_t": counter(params)}
         return super().init_state(params, seed) | state
 
-    def step(self, state, params, gradients, epoch, train_loss, val_loss):
-        updates = copy_of(super().step(state, params, gradients, epoch, train_loss, val_loss))
-        first = state["kinks_t"].add_(1) == 1
-        updates[1].copy_(torch.where(first, state["kinks_at"] - params[1], updates[1]))
-        return updates
-
-    def move(self, state, params, gradients, epoch, train_loss, val_loss):
-        super().move(state, params, gradients, epoch, train_loss, val_loss)
-        first = state["kinks_t"].add_(1) == 1
-        if self._batch[0] == 0:
-            params[1].copy_(torch.where(first, state["kinks_at"], params[1]))
+    def begin(self, state, params):
+        return {1: state["kinks_at"]}

@@ -8,16 +8,17 @@ import param
 import torch
 from torch import Tensor
 
-from explorer.base.tensors import Tensors, copy_of
 from explorer.optimizers.fields import positive
-from explorer.optimizers.modifiers.base import Modifier
-from explorer.optimizers.modifiers.clock import MOMENTUM, clock, tick
+from explorer.optimizers.modifiers.clock import MOMENTUM, clock
+from explorer.optimizers.modifiers.evaluation import Shown, shows
+from explorer.optimizers.modifiers.network import frozen_layers, norm
 
 EPS = 1e-5
 """Of the batch norms."""
 
 
-class Offset(Modifier):
+@shows
+class Offset(Shown):
     r"""Output offset: what evaluation sees is shifted by the mean that a frozen read-out takes away, found by probing.
 
     A frozen batch norm with β = 0 before a frozen layer with bias 0 makes the outputs' mean over every batch 0, so that
@@ -39,8 +40,9 @@ class Offset(Modifier):
     the last layer is trained, its bias can learn the mean, and nothing is done.  Belongs around all other modifiers.
 
     State: `offset_found` $o$, `offset_leak` $c$ and `offset_shown` $o + c$ with the probe, `[R, O]`; `offset_seen`, a
-    search's losses `[R, 2O]`; `offset_shift` $\delta$; `offset_phase` of the search in epochs, `offset_rest` after it,
-    `offset_width` $h$; `offset_epoch`, `offset_taken` steps in it and `offset_batches` of an epoch.
+    search's losses `[R, 2O]`; `offset_shift`, a list of $\delta$ alone; `offset_phase` of the search in epochs,
+    `offset_rest` after it, `offset_width` $h$; `offset_epoch`, `offset_taken` steps in it and `offset_batches` of an
+    epoch.
 
     Reference: assets/our-entry.md; extremum seeking as in Ariyur, Krstić: Real-Time Optimization by Extremum-Seeking
     Control, 2003.
@@ -68,56 +70,22 @@ class Offset(Modifier):
         zeros = like[:, None].expand(-1, outputs)
         return state | {
             "offset_found": zeros.clone(), "offset_leak": zeros.clone(), "offset_shown": zeros.clone(),
-            "offset_seen": zeros.repeat(1, 2), "offset_shift": params[0].new_zeros(len(like), moved),
+            "offset_seen": zeros.repeat(1, 2), "offset_shift": [params[0].new_zeros(len(like), moved)],
             "offset_phase": -wait.round(), "offset_rest": rest, "offset_width": width, **clock("offset", params),
         }  # fmt: skip
 
-    def step(self, state, params, gradients, epoch, train_loss, val_loss):
-        if not (frozen := frozen_layers(params)):
-            return super().step(state, params, gradients, epoch, train_loss, val_loss)
-        place, shift = norm(params, frozen[0] - 2) + 1, state["offset_shift"]
-        plain = copy_of(params)
-        plain[place].sub_(shift)
-        updates = copy_of(super().step(state, plain, gradients, epoch, train_loss, val_loss))
-        updates[place].sub_(shift)
-        first, last = tick("offset", state, epoch)
-        self._learn(state, first, val_loss)
-        self._show(state, params, frozen, last)
-        updates[place].add_(shift)
-        return updates
+    def places(self, params):
+        frozen = frozen_layers(params)
+        return [norm(params, frozen[0] - 2) + 1] if frozen else []
 
-    def move(self, state, params, gradients, epoch, train_loss, val_loss):
-        """As `step`, where only an epoch's first and last batches cost anything: between them there is no shift."""
-        if not (frozen := frozen_layers(params)):
-            super().move(state, params, gradients, epoch, train_loss, val_loss)
-            return
-        place, shift = norm(params, frozen[0] - 2) + 1, state["offset_shift"]
-        number, batches = self._batch
-        if number == 0:
-            params[place].sub_(shift)
-        super().move(state, params, gradients, epoch, train_loss, val_loss)
-        if 0 < number < batches - 1:
-            return
-        if number:
-            state["offset_taken"].fill_(number)
-        first, last = tick("offset", state, epoch)
-        if number == 0:
-            self._learn(state, first, val_loss)
-        if number == batches - 1:
-            self._show(state, params, frozen, last)
-            params[place].add_(shift)
-        else:
-            shift.zero_()
-
-    def _show(self, state, params, frozen: Sequence[int], last: Tensor) -> None:
-        """At an epoch's last step: the offset that evaluation is to see, and the shift that shows it; else no shift."""
+    def show(self, state, params, last):
         asked = state["offset_found"] + self._probe(state) + state["offset_leak"]
-        shown, shift = state["offset_shown"], state["offset_shift"]
+        shown, (shift,) = state["offset_shown"], state["offset_shift"]
         shown.copy_(torch.where(last, asked, shown))
-        shift.copy_(torch.where(last, least(self._jacobian(params, frozen), shown), 0))
+        shift.copy_(torch.where(last, least(self._jacobian(params), shown), 0))
 
-    def _learn(self, state, first: Tensor, val_loss: Tensor) -> None:
-        """At an epoch's first step: take in the last one's loss, move where a search is over, go on by an epoch."""
+    def learn(self, state, first, val_loss):
+        """Take in the last epoch's loss, move where a search is over, go on by an epoch."""
         found, leak, seen = (state[f"offset_{name}"] for name in ("found", "leak", "seen"))
         phase, rest, h = (state[f"offset_{name}"] for name in ("phase", "rest", "width"))
         kept = (1 - MOMENTUM) ** state["offset_batches"]
@@ -140,34 +108,15 @@ class Offset(Modifier):
         now = (state["offset_phase"][:, None] == _steps(seen)).to(h.dtype)
         return (now * _signs(seen)).unflatten(1, (-1, 2)).sum(2) * h[:, None]
 
-    def _jacobian(self, params: Sequence[Tensor], frozen: Sequence[int]) -> Tensor:
+    def _jacobian(self, params: Sequence[Tensor]) -> Tensor:
         """J `[R, O, width]`: by how much the outputs move with the β of the last trained batch norm."""
-        *hidden, output = frozen
+        *hidden, output = frozen_layers(params)
         jacobian = params[output]
         for index in reversed(hidden):
             weight, _, _, variance = params[norm(params, index) : norm(params, index) + 4]
             (a,) = self.symbols("offset_active", like=weight)
             jacobian = (jacobian * (a * weight * (variance.clamp(min=0) + EPS).rsqrt())[:, None]) @ params[index]
         return jacobian
-
-
-def frozen_layers(params: Sequence[Tensor]) -> list[int]:
-    """Places of the frozen linear layers' weights, if they are the last ones and the batch norm before them is trained.
-
-    Otherwise none: then there is nothing to be done, or nothing that can be.
-    """
-    if not isinstance(params, Tensors):
-        return []
-    weights = [index for index, tensor in enumerate(params) if tensor.dim() == 3]
-    frozen = [index for index in weights if not params.trainable[index]]
-    reachable = 0 < len(frozen) < len(weights) and frozen == weights[-len(frozen) :]
-    return frozen if reachable and params.trainable[norm(params, frozen[0] - 2) + 1] else []
-
-
-def norm(params: Sequence[Tensor], index: int) -> int:
-    """Place of the weight γ of the batch norm behind the linear layer whose weight is at `index`."""
-    layers = sum(tensor.dim() == 3 for tensor in params)
-    return 2 * layers + 4 * (index // 2)
 
 
 def least(jacobian: Tensor, wanted: Tensor) -> Tensor:

@@ -51,8 +51,9 @@ def _warmup() -> param.Number:
     return param.Number(0, bounds=(0, 10000), softbounds=(0, 100), doc="Warm-up w, in epochs.")
 
 
-def _epochs() -> param.Number:
-    return param.Number(200, bounds=(1, 10000), softbounds=(10, 1000), doc="Epoch E at which the end is reached.")
+def decay_epochs(default: float = 200) -> param.Number:
+    """A field for the epoch at which a decay ends."""
+    return param.Number(default, bounds=(1, 10000), softbounds=(10, 1000), doc="Epoch E at which the end is reached.")
 
 
 def _final() -> param.Number:
@@ -71,7 +72,7 @@ class Cosine(Modifier):
     modifier = "cosine"
 
     cosine_warmup = _warmup()
-    cosine_epochs = _epochs()
+    cosine_epochs = decay_epochs()
     cosine_final = _final()
 
     def factor(self, epoch: Tensor, train_loss: Tensor) -> Tensor:
@@ -91,7 +92,7 @@ class Linear(Modifier):
     modifier = "linear"
 
     linear_warmup = _warmup()
-    linear_epochs = _epochs()
+    linear_epochs = decay_epochs()
     linear_final = _final()
 
     def factor(self, epoch: Tensor, train_loss: Tensor) -> Tensor:
