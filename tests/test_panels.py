@@ -98,13 +98,15 @@ def test_the_run_in_hand_stands_out_in_every_view():
     looks = [PANELS[view](run) for view in ("Function", "Inside", "Landscape")]
     roots = [panel.panel.get_root() for panel in (losses, race)]
     losses._singles.value = race._alone.value = True
+    losses.refresh(session, CHALLENGE)
     (plots,) = losses._figure._axes[True]._rendered.values()
-    plots[single(2)].handles["cds"].selected.line_indices = [5]  # as a tap does
+    curves = plots["singles"]
+    curves[single(2)].data_source.selected.line_indices = [5]  # as a tap does
     assert asked == [2]
     assert [panel.look.run for panel in looks] == [2, 2, 2]
     losses.refresh(session, CHALLENGE)
     race.refresh(session, CHALLENGE)
-    widths = [plots[single(place)].handles["glyph"].line_width for place in range(4)]
+    widths = [curves[single(place)].glyph.line_width for place in range(4)]
     assert widths == [1, 1, 3, 1]
     sources = {model.name: model for model in roots[1].references() if type(model).__name__ == "ColumnDataSource"}
     for place in range(2):

@@ -156,7 +156,7 @@ def test_the_element_draws_an_empty_history():
 
 def test_hooks_find_every_role():
     found = set()
-    roles = [*LOSS_LOOKS, *LINE_LOOKS, "best", "stop", "figure", losses.single(0)]
+    roles = [*LOSS_LOOKS, *LINE_LOOKS, "best", "stop", "figure"]
     hooks = {role: lambda plot, element, role=role: found.add(role) for role in roles}
     rendered(losses.losses(None, [], 1000, hooks=hooks))
     assert found == set(roles)

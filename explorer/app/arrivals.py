@@ -13,8 +13,10 @@ from bokeh.server.session import ServerSession
 
 from explorer.app import release
 
-PAUSE = 0.25
-"""Between two pages, everybody inside has the server for this share of what the last one took."""
+BREATH = 0.05
+"""Seconds between two pages, at least: once the server has kept them without being late, everybody has been heard."""
+PATIENCE = 3.0
+"""Times what the last page took, after which the next one is made all the same."""
 LEFT_AFTER = 1500
 """Milliseconds after its tab has closed at which a session may be ended, its thread and memory with it."""
 UNSEEN_AFTER = 60_000
@@ -34,20 +36,23 @@ class Arrivals(Handler):
     def __init__(self) -> None:
         super().__init__()
         self._one = asyncio.Lock()
-        self._began = self._next = 0.0
+        self._began = self._took = 0.0
         self._seen: set[str] = set()
         self._left: float | None = None
 
     async def on_session_created(self, session_context: Any) -> None:
         """Wait for one's turn; the page is made as soon as this returns, before anybody else is heard."""
         async with self._one:
-            await asyncio.sleep(self._next - time.monotonic())
+            until = time.monotonic() + PATIENCE * self._took
+            while (now := time.monotonic()) < until:
+                await asyncio.sleep(BREATH)
+                if time.monotonic() - now < 2 * BREATH:
+                    break
             self._began = time.monotonic()
 
     def modify_document(self, doc: Document) -> None:
         """The page is made."""
-        now = time.monotonic()
-        self._next = now + PAUSE * (now - self._began)
+        self._took = time.monotonic() - self._began
         if doc.session_context is not None:
             session = doc.session_context.id
             doc.on_event("document_ready", lambda _: self._seen.add(session))

@@ -289,10 +289,28 @@ def _section(title: str, *widgets: Any) -> pmui.Column:
 
 
 def folded(*parts: tuple[str, Any], **options: Any) -> pmui.Accordion:
-    """Parts under titles that open them: unlike a card's, such a title is a button with its own name."""
-    return pmui.Accordion(
-        *parts, active=[], title_variant="body1", disable_gutters=True, sizing_mode="stretch_width", **options
+    """Parts under titles that open them: unlike a card's, such a title is a button with its own name.
+
+    Each is in the page from when it is first opened, since everything in it costs the page's first second.
+    """
+    places = [pn.Column(sizing_mode="stretch_width", margin=0) for _ in parts]
+    titles = [title for title, _ in parts]
+    fold = pmui.Accordion(
+        *zip(titles, places, strict=True),
+        active=[],
+        title_variant="body1",
+        disable_gutters=True,
+        sizing_mode="stretch_width",
+        **options,
     )
+
+    def opened(_: Any) -> None:
+        for index in fold.active:
+            if not places[index].objects:
+                places[index].append(parts[index][1])
+
+    fold.param.watch(opened, "active")
+    return fold
 
 
 def _pairs(fields: list[Field]) -> pn.GridBox:

@@ -49,7 +49,7 @@ class Field:
         self.name = name
         self._declared, self._read, self._write, self._complain = declared, read, write, complain
         self._sweepable = sweepable
-        parameter = declared.fields()[name]
+        parameter = declared.param[name]
         self._textual = not isinstance(parameter, param.Selector | param.Boolean) and parameter.step is None
         self.widget = self._make(parameter)
         self.widget._debounce = 10  # Panel's 50 ms would be a third of what a person notices

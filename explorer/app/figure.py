@@ -19,8 +19,7 @@ hv.Store.set_current_backend("bokeh")
 # Without a graphics card in the browser, WebGL (HoloViews' default) is several times slower than the canvas.
 hv.renderer("bokeh").param.update(webgl=False)
 
-SINGLES = [view.single(run) for run in range(view.SINGLES)]
-ROLES = [*LOSS_LOOKS, *LINE_LOOKS, *SINGLES, "best", "stop", "figure"]
+ROLES = [*LOSS_LOOKS, *LINE_LOOKS, "best", "stop", "figure"]
 
 
 class LossFigure:
@@ -100,11 +99,7 @@ class _Axis:
             restarted = plots.get("history", ()) is not history
             plots["history"] = history
             self._stream(history, {name: plots[name].handles["cds"] for name in LOSS_LOOKS}, view.columns, restarted)
-            singles = history if self._owner.singles else None
-            sources = {name: plots[name].handles["cds"] for name in SINGLES}
-            self._stream(singles, sources, view.single_columns, restarted or singles is None)
-            for run, name in enumerate(SINGLES):
-                view.light(figure, plots[name].handles["glyph"], run == self._owner.run)
+            self._refresh_singles(figure, plots, history if self._owner.singles else None, restarted)
             for name, data in marks.items():
                 replace(plots[name].handles["cds"], data)
             for name in LINE_LOOKS:
@@ -113,6 +108,24 @@ class _Axis:
             (axis,) = (axis for axis in figure.right if axis.name == view.LABEL_AXIS)
             if axis.major_label_overrides != texts:
                 view.set_labels(axis, texts)
+
+    def _refresh_singles(self, figure: Any, plots: dict[str, Any], history: History | None, restarted: bool) -> None:
+        """Show each run's own curve; none without a history."""
+        # Given whole with the curves: the page would get what is streamed meanwhile twice.
+        whole = restarted or history is None or "singles" not in plots
+        if "singles" not in plots:
+            if history is None:
+                return
+            plots["singles"] = view.draw_singles(figure)
+            for run, curve in enumerate(plots["singles"].values()):
+                source = curve.data_source
+                source.name = self._named(view.single(run))
+                source.selected.on_change("line_indices", self._taken(source.selected, run))
+        curves = plots["singles"]
+        sources = {name: curve.data_source for name, curve in curves.items()}
+        self._stream(history, sources, view.single_columns, whole)
+        for run, curve in enumerate(curves.values()):
+            view.light(figure, curve.glyph, run == self._owner.run)
 
     def _stream(
         self,
@@ -131,10 +144,7 @@ class _Axis:
         def found(plot: Any, element: Any) -> None:
             self._rendered.setdefault(plot.state, {})[role] = plot
             if "cds" in plot.handles:
-                plot.handles["cds"].name = f"{self._owner.name}{'log' if self._log else 'linear'} {role}"
-            if role in SINGLES:
-                selected = plot.handles["cds"].selected
-                selected.on_change("line_indices", lambda name, old, new: self._tapped(selected, SINGLES.index(role)))
+                plot.handles["cds"].name = self._named(role)
             if role == "figure":
                 self._owner.on_render()
                 for name in ("x_range", "y_range"):
@@ -143,10 +153,18 @@ class _Axis:
 
         return found
 
-    def _tapped(self, selected: Any, run: int) -> None:
-        if selected.line_indices:
-            selected.line_indices = []  # so that the same curve can be tapped again
-            self._owner.on_pick(run)
+    def _named(self, role: str) -> str:
+        return f"{self._owner.name}{'log' if self._log else 'linear'} {role}"
+
+    def _taken(self, selected: Any, run: int) -> Callable[[str, Any, Any], None]:
+        """What happens when this run's own curve is tapped."""
+
+        def tapped(attribute: str, old: Any, new: Any) -> None:
+            if selected.line_indices:
+                selected.line_indices = []  # so that the same curve can be tapped again
+                self._owner.on_pick(run)
+
+        return tapped
 
     def _moved(self, attribute: str, old: float, new: float) -> None:
         """A range changed: if not to where we put it, then a person zoomed or panned."""

@@ -68,9 +68,9 @@ class Help:
             for keys, what in SHORTCUTS.items()
         )
         switch = pmui.Switch(label="Single-key shortcuts", value=True, margin=10)
+        table = html.pane(f"<table><tbody>{rows}</tbody></table><p class='below'>{HINTS}</p>")
+        self._content = [table, switch]
         self.dialog = pmui.Dialog(
-            html.pane(f"<table><tbody>{rows}</tbody></table><p class='below'>{HINTS}</p>"),
-            switch,
             title="Keyboard shortcuts",
             title_variant="h2",
             close_on_click=True,
@@ -89,6 +89,7 @@ class Help:
         presenting.link(self.keyboard, value="presenting")
 
     def _open(self) -> None:
+        self.dialog.objects = self._content  # not before: what is in the page costs its first second
         self.dialog.open = True
 
 

@@ -69,11 +69,11 @@ class LessonPanel:
             self._said,
             self._reveal,
             pmui.FlexBox(self._back, self._next, self._again, sizing_mode="stretch_width"),
-            visible=False,
             sizing_mode="stretch_width",
             margin=0,
         )
-        self.panel = pmui.Column(self._choice, self._box, sizing_mode="stretch_width", margin=0)
+        # Bokeh's own column: the step is in the page from the first lesson on, since it costs the page's first second.
+        self.panel = pn.Column(self._choice, sizing_mode="stretch_width", margin=0)
 
     @property
     def step(self) -> Step | None:
@@ -183,6 +183,8 @@ class LessonPanel:
         step, lesson = self.step, self.lesson
         self._choice.value = "" if lesson is None else lesson.key
         self._box.visible = step is not None
+        if self._box.visible and self._box not in self.panel:
+            self.panel.append(self._box)
         self._say("")
         self._reveal.object = ""
         if lesson is not None and step is not None:

@@ -36,8 +36,9 @@ class ReplayBar:
         self._play.on_click(lambda event: self._toggle())
         self._held = html.pane()
         row = pmui.Row(self._slider, self._play, self._speed, sizing_mode="stretch_width", margin=0)
-        self._tools = pmui.Column(row, self._held, sizing_mode="stretch_width", visible=False, margin=0)
-        self.panel = pmui.Row(self._on, self._tools, sizing_mode="stretch_width", margin=0)
+        self._tools = pmui.Column(row, self._held, sizing_mode="stretch_width", margin=0)
+        # Bokeh's own row: the tools are in the page from their first use on, since they cost the page's first second.
+        self.panel = pn.Row(self._on, sizing_mode="stretch_width", margin=0)
         self.last = 0
 
     @property
@@ -54,6 +55,8 @@ class ReplayBar:
         """Follow the session: the slider ends at its last epoch."""
         self.last = session.epoch
         self._tools.visible = self._on.value
+        if self._on.value and self._tools not in self.panel:
+            self.panel.append(self._tools)
         self._held.object = f"<p>{held(session)}</p>" if self._on.value else ""
         if self._on.value and self.last > 0 and self._slider.end != self.last:
             self._showing = True

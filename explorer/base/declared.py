@@ -31,19 +31,25 @@ class Declared(param.Parameterized):
         super().__init__(**{field: self.check(field, value) for field, value in values.items()})
 
     def __setattr__(self, attribute: str, value: Any) -> None:
-        if attribute in type(self).fields():
+        if attribute in type(self)._names():
             value = self.check(attribute, value)
         super().__setattr__(attribute, value)
 
     @classmethod
     def fields(cls) -> dict[str, param.Parameter]:
         """The declared fields by name, in the order of their declaration."""
-        declared: dict[str, param.Parameter] = {}
-        for klass in reversed(cls.__mro__):
-            for name, value in vars(klass).items():
-                if isinstance(value, param.Parameter) and name != "name":
-                    declared[name] = cls.param[name]
-        return declared
+        return {name: cls.param[name] for name in cls._names()}
+
+    @classmethod
+    def _names(cls) -> tuple[str, ...]:
+        """The declared fields' names, looked for once: a page asks for them hundreds of times."""
+        if "_declared" not in vars(cls):
+            declared = dict[str, None]()
+            for klass in reversed(cls.__mro__):
+                fields = (name for name, value in vars(klass).items() if isinstance(value, param.Parameter))
+                declared |= dict.fromkeys(name for name in fields if name != "name")
+            cls._declared = tuple(declared)
+        return cls._declared
 
     @property
     def values(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,7 +53,7 @@ def command(
     import panel as pn
 
     from explorer.app import arrivals, page, server
-    from explorer.training import caps, line
+    from explorer.training import caps, courtesy, line
 
     if at_once is not None:
         line.limit(at_once)
@@ -77,7 +78,10 @@ def command(
     for context in made._tornado.applications.values():
         context.application.add(door)
     PeriodicCallback(lambda: door.sweep(made.get_sessions()), CHECK_EVERY).start()
+    PeriodicCallback(courtesy.here, 1000 * courtesy.EVERY).start()
     server.log_lines()
+    gc.collect()
+    gc.freeze()  # what was loaded stays: it need not be looked through again and again
     made.start()
     made.io_loop.start()
 

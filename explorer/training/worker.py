@@ -24,7 +24,7 @@ import torch
 from explorer.challenge.settings import Challenge
 from explorer.records import Fault, Phase, Place, Run, Snapshot
 from explorer.records.store import INTERRUPTED, Checkpoint, Recorder, Recording
-from explorer.training import caps, continuation, devices, tally
+from explorer.training import caps, continuation, courtesy, devices, tally
 from explorer.training.experiment import Experiment, Look, Record, needed
 from explorer.training.faults import sentence
 from explorer.training.landscape import LandscapeLook
@@ -211,13 +211,18 @@ class Worker:
             self._build(self._pending)
         elif self._experiment is not None:
             began = self._experiment.trained
-            self._experiment.advance(self._pace, lambda: self._ticket != self._honoured)
+            self._experiment.advance(self._pace, self._interrupted)
             if self._turn is not None and self._experiment.trained > began:
                 self._turn.settled()
         elif self._previewed is not None:
             self._survey(self._previewed)
         if self._turn is not None:
             self._turn.pass_on()
+
+    def _interrupted(self) -> bool:
+        """Asked before each batch: whether the epoch is given up, since the fleets in hand are to end."""
+        courtesy.give_way()
+        return self._ticket != self._honoured
 
     def _called(self) -> bool:
         """Whether it is this worker's turn; joins the line, and tells of the place in it, where it is not."""

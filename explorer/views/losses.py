@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import holoviews as hv
 import numpy as np
-from bokeh.models import CustomJSTickFormatter, FixedTicker, HoverTool, LinearAxis, LogAxis, TapTool
+from bokeh.models import ColumnDataSource, CustomJSTickFormatter, FixedTicker, HoverTool, LinearAxis, LogAxis, TapTool
 
 from explorer.records import History, Instances, Status
 from explorer.views.style import FIGURE, LINE_LOOKS, LOG_TICKS, LOSS_LOOKS, Hook, called, number, scale_of
@@ -153,9 +153,9 @@ def losses(
     """The plot of a fleet's losses.
 
     history: what has been trained, or None.  drawn: from `lines`.  limit: epochs at most.  log: logarithmic losses.
-    hooks: by role (a curve's name, `best`, `stop`, a line's name, `single(run)`, `figure`), called by HoloViews when it
-    has drawn the element: live updates go through the data sources that they find.  Everything that may ever be shown
-    is drawn from the start, if need be without data: to replace a figure costs a browser far more than to fill it.
+    hooks: by role (a curve's name, `best`, `stop`, a line's name, `figure`), called by HoloViews when it has drawn the
+    element: live updates go through the data sources that they find.  Everything but the runs' own curves is drawn from
+    the start, if need be without data: to replace a figure costs a browser far more than to fill it.
     """
     shown = window(history, drawn, limit, log)
     elements: list[Any] = []
@@ -171,15 +171,6 @@ def losses(
             color=look.color,
             line_dash=look.dash,
             line_width=look.width,
-        )
-    for run in range(SINGLES):
-        named(
-            hv.Curve(([], []), "epoch", "loss", label=single(run)),
-            single(run),
-            _name_single(run),
-            color=LOSS_LOOKS["test"].color,
-            line_width=1,
-            alpha=0.45,
         )
     for name, data in columns(history).items():
         look = LOSS_LOOKS[name]
@@ -226,6 +217,7 @@ def losses(
 
 
 LABEL_AXIS = "labels of lines"
+TOUCH = "of runs' own curves"
 TOOLS = ["save", "pan", "wheel_zoom", "box_zoom"]
 """No reset: it would bring back the axes as they were first drawn; the app's Follow shows the whole run."""
 _MARKS = {"best": "best epoch by validation", "stop": "end"}
@@ -261,23 +253,32 @@ def _label_axis(plot: Any, element: Any) -> None:
     set_labels(axis, labels(drawn, Window(0, low, high), log))
 
 
-def _name_single(run: int) -> Hook:
-    """A hook by which a run's own curve is found, and lights up under the mouse."""
-
-    def drawn(plot: Any, element: Any) -> None:
-        renderer = plot.handles["glyph_renderer"]
-        renderer.name = single(run)
-        renderer.selection_glyph = renderer.nonselection_glyph = None
-        renderer.hover_glyph = renderer.glyph.clone(line_width=3, line_alpha=1)
-
-    return drawn
-
-
 def _touchable(plot: Any, element: Any) -> None:
-    """Tools that tell a run's own curve by its name, and take it by a tap."""
-    found = [renderer for renderer in plot.state.renderers if str(renderer.name or "").startswith("run ")]
-    hover = HoverTool(renderers=found, tooltips=[("", "$name"), ("epoch", "@epoch"), ("test loss", "@loss{0.0000}")])
-    plot.state.add_tools(hover, TapTool(renderers=found))
+    """Tools that will tell a run's own curve by its name, and take it by a tap."""
+    tips = [("", "$name"), ("epoch", "@epoch"), ("test loss", "@loss{0.0000}")]
+    plot.state.add_tools(HoverTool(name=TOUCH, renderers=[], tooltips=tips), TapTool(name=TOUCH, renderers=[]))
+
+
+def draw_singles(figure: Any) -> dict[str, Any]:
+    """Add the runs' own curves to what HoloViews made of `losses`, under all others: each by its role.
+
+    Not before they are asked for, and without HoloViews: they would be half of what an empty plot costs.
+    """
+    others = list(figure.renderers)
+    drawn = {}
+    for run in range(SINGLES):
+        source = ColumnDataSource({"epoch": [], "loss": []})
+        curve = figure.line(
+            "epoch", "loss", source=source, name=single(run), color=LOSS_LOOKS["test"].color, line_alpha=0.45
+        )
+        curve.selection_glyph = curve.nonselection_glyph = None
+        curve.hover_glyph = curve.glyph.clone(line_width=3, line_alpha=1)
+        drawn[single(run)] = curve
+    figure.renderers = [*drawn.values(), *others]
+    for tool in figure.tools:
+        if tool.name == TOUCH:
+            tool.renderers = list(drawn.values())
+    return drawn
 
 
 def light(figure: Any, glyph: Any, lit: bool) -> None:
