@@ -288,12 +288,14 @@ def _section(title: str, *widgets: Any) -> pmui.Column:
     return pmui.Column(heading, *widgets, sizing_mode="stretch_width", margin=0)
 
 
-def folded(*parts: tuple[str, Any], **options: Any) -> pmui.Accordion:
+def folded(*parts: tuple[str, Any], at_once: Collection[str] = (), **options: Any) -> pmui.Accordion:
     """Parts under titles that open them: unlike a card's, such a title is a button with its own name.
 
-    Each is in the page from when it is first opened, since everything in it costs the page's first second.
+    Each is in the page from when it is first opened, since everything in it costs the page's first second; those with
+    titles in `at_once` are there from the start.
     """
-    places = [pn.Column(sizing_mode="stretch_width", margin=0) for _ in parts]
+    shown = [[part] if title in at_once else [] for title, part in parts]
+    places = [pn.Column(*part, sizing_mode="stretch_width", margin=0) for part in shown]
     titles = [title for title, _ in parts]
     fold = pmui.Accordion(
         *zip(titles, places, strict=True),

@@ -68,6 +68,7 @@ class Display:
             ("Runs", self._html["runs"]),
             ("About the optimizer", driver.controls.about),
             ("Share and download", share.panel),
+            at_once=["Share and download"],  # BokehJS cannot tell the server of buttons that come later and run code
             margin=10,
         )
         self._folds.param.watch(lambda event: self.show(), "active")
