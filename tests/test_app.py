@@ -290,12 +290,12 @@ def test_a_session_knows_its_place_until_its_turn_comes():
     session = Session()
     told = iter([[Place(5, 2, "cpu")], [Place(5, 0, "cpu")], [Place(5, 0, "cpu", given_up=True)]])
     session._worker, session._generation, session.phase = Told(told), 5, Phase.PREPARING
-    session.drain()
+    assert not session.drain()
     assert session.place == Place(5, 2, "cpu")
     assert session.phase is Phase.PREPARING
     session.drain()
     assert session.place is None
-    session.drain()
+    assert session.drain()
     assert session.phase is Phase.STOPPED
 
 

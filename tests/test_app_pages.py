@@ -1,6 +1,7 @@
 """The switch between pages, without a browser."""
 
 import os
+from types import SimpleNamespace
 
 import panel as pn
 import pytest
@@ -10,6 +11,7 @@ from platformdirs import user_data_path
 
 from explorer.app.pages import Pages
 from explorer.app.transport import ICONS
+from explorer.records import Place
 
 
 @pytest.fixture
@@ -85,6 +87,19 @@ def test_a_shortcut_presses_what_can_be_pressed_on_the_page_that_is_shown(opened
     assert (len(pressed), pages.explorer.views.name) == (3, "Frontier")
     keyboard._handle_msg("?")
     assert pages.help.dialog.open
+
+
+def test_another_place_in_the_line_is_said_and_nothing_else_drawn_anew(opened, monkeypatch):
+    explorer = opened().explorer
+    display, drawn, told = explorer.display, [], [Place(1, 12, "cpu")]
+    monkeypatch.setattr(explorer.views, "draw", lambda: drawn.append(None))
+    explorer.session._worker = SimpleNamespace(drain=lambda: told, close=lambda timeout: None)
+    display.take_in()
+    assert "12th in line for the CPU" in display._html["status"].object
+    told[:] = [Place(1, 11, "cpu")]
+    display.take_in()
+    assert "11th in line for the CPU" in display._html["status"].object
+    assert drawn == []
 
 
 def test_no_test_can_reach_the_store_of_whoever_runs_it():

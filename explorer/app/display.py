@@ -25,7 +25,7 @@ from explorer.app.state import State
 from explorer.app.transport import ICONS, Transport
 from explorer.app.viewing import Views
 from explorer.app.wire import send_at_once, send_left_behind
-from explorer.records import Phase
+from explorer.records import Phase, Place
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class Display:
         self._callback = None
         self._asked = False
         self._waiting = ""
+        self._place: Place | None = None
         self._warned: tuple[str, object] = "", None
         self.shown: list[notebook.Shown] = []
         self._html = {name: html.pane() for name in ("cards", "runs", "status")}
@@ -87,7 +88,9 @@ class Display:
     def begin(self) -> None:
         """The page is there: look at the worker from now on."""
         send_at_once(self._document)
-        self._callback = pn.state.add_periodic_callback(self._tick, period=REFRESH)  # pyright: ignore[reportArgumentType]
+        # In the background: Panel would say twice a look that the page is busy, which is most of what the look costs.
+        self._callback = pn.io.PeriodicCallback(callback=self._tick, period=REFRESH, background=True)
+        self._callback.start()
 
     @property
     def live(self) -> bool:
@@ -114,8 +117,12 @@ class Display:
             self._notice.say("The display could not be updated; the log has the details.")
         else:
             troubled = self._session.trouble != self._warned[0]  # the store may fail after all is trained
-            if (fresh or troubled) and self.panel.visible:
-                self.draw()
+            if self.panel.visible:
+                if fresh or troubled:
+                    self.draw()
+                elif self._session.place is not self._place:  # a class waits, and all move up whenever one is called
+                    with self._sent():
+                        self._tell(self._session.outcomes)
         return self._session.phase
 
     def show(self) -> None:
@@ -167,7 +174,7 @@ class Display:
         self._html["cards"].object = figures.cards(session, outcomes)
         # A folded table would still be sent, and Tab would find its way into it.
         self._html["runs"].object = figures.runs(outcomes, swept, self._run.value) if 0 in self._folds.active else ""
-        self._html["status"].object = f'<p role="status">{self._status(outcomes)}</p>'
+        self._tell(outcomes)
         if session.message:
             self._notice.say(session.message)
         self._lesson.refresh(session)
@@ -177,6 +184,11 @@ class Display:
             if session.trouble:
                 self._notice.say(session.trouble)
         self.transport.refresh(session)
+
+    def _tell(self, outcomes: Any) -> None:
+        """Say what is going on."""
+        self._place = self._session.place
+        self._html["status"].object = f'<p role="status">{self._status(outcomes)}</p>'
 
     def _status(self, table: Any) -> str:
         session = self._session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import panel as pn
 import panel_material_ui as pmui
 
 from explorer.app.entrants import Entrant
@@ -42,9 +43,8 @@ class LaneList:
         self._add.on_click(lambda _: self.add(self.current.copy()))
         self._remove.on_click(lambda _: self.remove())
         self._several = pmui.Column(self._choice, self._name, self._shown, sizing_mode="stretch_width", margin=0)
-        self.panel = pmui.Column(
-            self._several, pmui.FlexBox(self._add, self._remove), sizing_mode="stretch_width", margin=0
-        )
+        # Bokeh's own column: what several lanes need is in the page from the second one on.
+        self.panel = pn.Column(pmui.FlexBox(self._add, self._remove), sizing_mode="stretch_width", margin=0)
         self.show()
 
     def add(self, entrant: Entrant) -> None:
@@ -75,6 +75,13 @@ class LaneList:
 
     def show(self) -> None:
         """Bring the widgets up to date."""
+        several = len(self.entrants) > 1
+        self._several.visible = self._remove.visible = several
+        self._add.disabled = len(self.entrants) >= AT_MOST
+        if not several:
+            return
+        if self._several not in self.panel:
+            self.panel.insert(0, self._several)
         self._showing = True
         labels = [f"{place}  {entrant.label}" for place, entrant in enumerate(self.entrants, 1)]
         self._choice.param.update(
@@ -82,8 +89,6 @@ class LaneList:
         )
         self._name.param.update(value=self.current.name, placeholder=self.current.built.described)
         self._shown.value = not self.current.hidden
-        self._several.visible = self._remove.visible = len(self.entrants) > 1
-        self._add.disabled = len(self.entrants) >= AT_MOST
         self._showing = False
 
     def _take(self, key: int) -> None:

@@ -315,7 +315,7 @@ class Session:
             self._worker = None
 
     def drain(self) -> bool:
-        """Take in what the worker reported; whether there was anything."""
+        """Take in what the worker reported; whether there was anything but another place in the line."""
         records = [] if self._worker is None else self._worker.drain()
         fresh = [record for record in records if record.generation >= self._generation]
         for record in fresh:
@@ -342,7 +342,7 @@ class Session:
                         self.phase = Phase.STOPPED
                 case Fault():
                     self._hear(record)
-        return bool(fresh)
+        return any(not isinstance(record, Place) or record.given_up for record in fresh)
 
     def _hear(self, fault: Fault) -> None:
         if fault.lane is not None:

@@ -16,6 +16,8 @@ from explorer.lessons import SHELF, shelf
 
 CHECK_EVERY = 500
 """Milliseconds between two looks for sessions that may be ended."""
+OLD = 1000
+"""Collections of what is not quite young between two of everything; about those that making a hundred pages brings."""
 LARGEST = 20 << 20
 """Bytes of one request, as of one message on the websocket; a larger one ends its connection."""
 
@@ -80,10 +82,18 @@ def command(
     PeriodicCallback(lambda: door.sweep(made.get_sessions()), CHECK_EVERY).start()
     PeriodicCallback(courtesy.here, 1000 * courtesy.EVERY).start()
     server.log_lines()
-    gc.collect()
-    gc.freeze()  # what was loaded stays: it need not be looked through again and again
+    _collect_rarely()
     made.start()
     made.io_loop.start()
+
+
+def _collect_rarely() -> None:
+    """Have Python look through everything for what goes in circles when a page is closed (Panel asks for it), not
+    whenever enough is made: that takes a second with fifty pages, while everybody waits."""
+    gc.collect()
+    gc.freeze()  # what was loaded stays
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, OLD)
 
 
 def _check_free(address: str, port: int) -> None:

@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 NICENESS = 10
 """How far the page, the server and everything else go before training on a busy processor."""
 
-LOOK_AGAIN = 0.25
-"""Seconds between two looks at the line while waiting in it; who is called is awake at once."""
+LOOK_AGAIN = 1.0
+"""Seconds between two looks at the line while waiting in it, of a whole class; who is called is awake at once."""
 
 _numbers = count(1)
 _living: weakref.WeakSet[Worker] = weakref.WeakSet()
