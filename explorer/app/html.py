@@ -15,7 +15,7 @@ STYLE = """
 .pass dt, .fail dt { opacity: 0.95; }
 dl { margin: 0; }
 .chips { display: flex; flex-wrap: wrap; gap: 4px 18px; font-size: 0.875rem; }
-.chips span { white-space: nowrap; font-variant-numeric: tabular-nums; }
+.chips span { font-variant-numeric: tabular-nums; }
 .chips svg { vertical-align: middle; margin-right: 6px; }
 table { border-collapse: collapse; width: 100%; font-size: 0.8125rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 4px 10px; text-align: right; }

@@ -38,7 +38,7 @@ class ReplayBar:
         row = pmui.Row(self._slider, self._play, self._speed, sizing_mode="stretch_width", margin=0)
         self._tools = pmui.Column(row, self._held, sizing_mode="stretch_width", margin=0)
         # Bokeh's own row: the tools are in the page from their first use on, since they cost the page's first second.
-        self.panel = pn.Row(self._on, sizing_mode="stretch_width", margin=0)
+        self.panel = pn.Row(self._on, sizing_mode="stretch_width", min_width=120, margin=0)
         self.last = 0
 
     @property

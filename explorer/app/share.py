@@ -75,7 +75,7 @@ class Share:
             label=label,
             callback=made,
             filename=f"optimizer-explorer.{ending}",
-            button_style="outlined",
+            variant="outlined",
             size="small",
             margin=(6, 4),
         )

@@ -61,6 +61,9 @@ MAKERS: dict[str, Callable[[Asked], View]] = {
 }
 """In the order in which the app has them."""
 
+IN_ROWS = {"flexWrap": "wrap", "& .MuiToggleButton-root": {"width": "auto"}}
+"""Buttons that go on in another row where a screen is narrower than all of them."""
+
 
 def check(name: str) -> None:
     """`ValueError` where there is no view of this name."""
@@ -79,7 +82,14 @@ class Views:
         self._asked = asked
         self._made: dict[str, View] = {}
         self.parts: dict[str, View] = {}
-        self.choice = pmui.RadioButtonGroup(options=list(MAKERS), value="Losses", size="small", margin=(0, 10))
+        self.choice = pmui.RadioButtonGroup(
+            options=list(MAKERS),
+            value="Losses",
+            size="small",
+            margin=(0, 10),
+            sx=IN_ROWS,
+            styles={"max-width": "calc(100vw - 20px)"},
+        )
         self.choice.param.watch(lambda event: asked.turn(), "value")
         # Bokeh's own column: a layout of pmui would build all views anew for each that is added.
         self.panel = pn.Column(sizing_mode="stretch_width", margin=0)
