@@ -2,6 +2,7 @@
 
 import time
 
+import panel as pn
 import pytest
 import tomli_w
 from bokeh.document import Document
@@ -9,10 +10,12 @@ from panel.io.state import set_curdoc
 from tournament_tiny import TINY, spec
 
 from explorer.app.pages import Pages
+from explorer.app.presentation import Presentation
 from explorer.app.tournament import TournamentPage
 from explorer.app.tournament_form import harmless
 from explorer.records import Phase
 from explorer.tournament import Store, Tournament, here, parse
+from explorer.views.style import DESK, HALL, scale_of
 
 ENDLESS = [{"name": "u", "settings": TINY | {"patience": 10_000}, "instances": [1], "targets": [1e-9]}]
 
@@ -225,6 +228,22 @@ def test_a_store_that_cannot_be_opened_is_a_sentence(monkeypatch):
     assert "The store at /dev/null/store.db cannot be opened" in said(page, "notice")
     assert enabled(page) == set()
     page.close()
+
+
+def test_its_figures_are_as_large_as_the_mode_says(opened):
+    document, presentation = Document(), Presentation(lambda: None)
+    with set_curdoc(document):
+        page = TournamentPage(presentation)
+        page.main.get_root(document)
+    figures = [plot.state for pane in page.main.select(pn.pane.HoloViews) for plot, _ in pane._plots.values()]
+    scales = []
+    for on in (False, True, False):
+        presentation.switch.value = on
+        tick(page)
+        scales.append({scale_of(figure) for figure in figures})
+    page.close()
+    assert len(figures) > 1
+    assert scales == [{DESK}, {HALL}, {DESK}]
 
 
 def test_it_is_a_page_beside_the_explorer():

@@ -34,7 +34,7 @@ def _explore(pages: Pages) -> Page:
 def _tournament(pages: Pages) -> Page:
     from explorer.app.tournament import TournamentPage
 
-    return TournamentPage()
+    return TournamentPage(pages.explorer.presentation)
 
 
 def _history(pages: Pages) -> Page:

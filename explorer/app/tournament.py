@@ -13,6 +13,7 @@ import panel_material_ui as pmui
 
 from explorer.app import html
 from explorer.app import tournament_report as report
+from explorer.app.presentation import Presentation
 from explorer.app.tournament_form import Form, harmless
 from explorer.app.tournament_scores import ScorePanel
 from explorer.records import Phase
@@ -32,9 +33,13 @@ GOING = (Phase.PREPARING, Phase.RUNNING, Phase.PAUSED)
 
 
 class TournamentPage:
-    """Everything about one tournament at a time: a new one, or one that the store remembers."""
+    """Everything about one tournament at a time: a new one, or one that the store remembers.
 
-    def __init__(self) -> None:
+    presentation: says at which scale figures are drawn; without it, as on a desk.
+    """
+
+    def __init__(self, presentation: Presentation | None = None) -> None:
+        self._presentation = presentation
         self._document = pn.state.curdoc
         self._host = Host()
         self._report: Report | None = None
@@ -64,6 +69,8 @@ class TournamentPage:
             sizing_mode="stretch_width",
         )
         self.main.param.watch(self._dirty, "visible")
+        if presentation is not None:
+            presentation.switch.param.watch(self._dirty, "value")
         self._store = self._open_store()
         self._list()
         self._new()
@@ -256,6 +263,8 @@ class TournamentPage:
         self._buttons["Delete"].label = "Delete for good?" if self._sure else "Delete"
         self._html["status"].object = f'<div role="status">{self._status(held, phase)}</div>'
         self._scores.refresh(held, self._store)
+        if self._presentation is not None:
+            self._presentation.fit(self._scores.panel)
 
     def _status(self, held: Tournament | None, phase: Phase) -> str:
         if held is None:
