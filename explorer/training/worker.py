@@ -48,6 +48,8 @@ _living: weakref.WeakSet[Worker] = weakref.WeakSet()
 def _close_all() -> None:
     """An interpreter that ends under a training thread takes torch down with a crash: end the threads first."""
     for worker in list(_living):
+        worker.close(timeout=0)  # all of them, or one that ends would call the next one from the line
+    for worker in list(_living):
         worker.close()
 
 
