@@ -352,7 +352,7 @@ def test_a_tap_shows_the_curves_of_the_runs_and_the_run_in_hand_among_them():
         source = shown.root.select_one({"name": f"picked log run {place}"})
         np.testing.assert_array_equal(source.data["loss"], test[place])
     (plots,) = shown.panel._curves._figure._axes[True]._rendered.values()
-    assert [plots[f"run {place}"].handles["glyph"].line_width for place in range(3)] == [1, 3, 1]
+    assert [plots["singles"][f"run {place}"].glyph.line_width for place in range(3)] == [1, 3, 1]
     shown.root.select_one({"name": "picked log run 2"}).selected.line_indices = [0]  # as a tap does
     assert shown.run.value == 5
     assert "lr" not in shown.panel._curves._legend.object  # hyperparameters have names for people
