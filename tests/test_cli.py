@@ -268,6 +268,8 @@ def served(*arguments):
                 if "Launching server at" in line:
                     break
             assert f"http://localhost:{port}" in line
+            if sys.platform == "linux":
+                assert b"PYTHONMALLOC=malloc" in Path(f"/proc/{running.pid}/environ").read_bytes()
             yield running, port
         finally:
             running.send_signal(signal.SIGINT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from explorer.cli import (
@@ -47,4 +49,6 @@ app.add_typer(runs.app, name="runs")
 
 def main() -> None:
     """Run the command that the arguments name."""
+    if sys.argv[1:2] == ["serve"]:
+        serve.start_anew()
     app(prog_name="explorer")
