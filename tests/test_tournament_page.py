@@ -32,7 +32,7 @@ def opened(tmp_path, monkeypatch):
     def opened():
         document = Document()
         with set_curdoc(document):
-            made.append(TournamentPage())
+            made.append(TournamentPage(Presentation(lambda: None)))
             page = made[-1]
             page.main.get_root(document)  # the plots are drawn
         return page
@@ -223,7 +223,7 @@ def test_a_text_that_is_no_spec_is_a_sentence(opened):
 def test_a_store_that_cannot_be_opened_is_a_sentence(monkeypatch):
     monkeypatch.setenv("EXPLORER_STORE", "sqlite:////dev/null/store.db")
     with set_curdoc(Document()):
-        page = TournamentPage()
+        page = TournamentPage(Presentation(lambda: None))
     tick(page)
     assert "The store at /dev/null/store.db cannot be opened" in said(page, "notice")
     assert enabled(page) == set()

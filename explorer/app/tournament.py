@@ -35,10 +35,10 @@ GOING = (Phase.PREPARING, Phase.RUNNING, Phase.PAUSED)
 class TournamentPage:
     """Everything about one tournament at a time: a new one, or one that the store remembers.
 
-    presentation: says at which scale figures are drawn; without it, as on a desk.
+    presentation: says at which scale figures are drawn.
     """
 
-    def __init__(self, presentation: Presentation | None = None) -> None:
+    def __init__(self, presentation: Presentation) -> None:
         self._presentation = presentation
         self._document = pn.state.curdoc
         self._host = Host()
@@ -69,8 +69,7 @@ class TournamentPage:
             sizing_mode="stretch_width",
         )
         self.main.param.watch(self._dirty, "visible")
-        if presentation is not None:
-            presentation.switch.param.watch(self._dirty, "value")
+        presentation.switch.param.watch(self._dirty, "value")
         self._store = self._open_store()
         self._list()
         self._new()
@@ -263,8 +262,7 @@ class TournamentPage:
         self._buttons["Delete"].label = "Delete for good?" if self._sure else "Delete"
         self._html["status"].object = f'<div role="status">{self._status(held, phase)}</div>'
         self._scores.refresh(held, self._store)
-        if self._presentation is not None:
-            self._presentation.fit(self._scores.panel)
+        self._presentation.fit(self._scores.panel)
 
     def _status(self, held: Tournament | None, phase: Phase) -> str:
         if held is None:

@@ -61,26 +61,24 @@ def shows(kind: Any) -> Any:
         return updates
 
     def move(self: Any, state: State, params: Sequence[Tensor], gradients: Any, epoch: Any, *losses: Tensor) -> None:
-        if not (places := kind.places(self, params)):
+        number, batches = self._batch
+        if 0 < number < batches - 1 or not (places := kind.places(self, params)):
             super(kind, self).move(state, params, gradients, epoch, *losses)
             return
         shifted = list(zip(places, state[f"{name}_shift"], strict=True))
-        number, batches = self._batch
         if number == 0:
             for place, shift in shifted:
                 params[place].sub_(shift)
         super(kind, self).move(state, params, gradients, epoch, *losses)
-        if 0 < number < batches - 1:
-            return
         first, last = tick_at(name, state, epoch, number)
         if number == 0:
             kind.learn(self, state, first, losses[1])
         if number == batches - 1:
             kind.show(self, state, params, last)
-        for place, shift in shifted:
-            if number == batches - 1:
+            for place, shift in shifted:
                 params[place].add_(shift)
-            else:
+        else:
+            for _, shift in shifted:
                 shift.zero_()
 
     kind.step, kind.move = step, move
