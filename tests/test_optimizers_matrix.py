@@ -27,7 +27,7 @@ from reference import hashed_bits
 
 from explorer import optimizers
 from explorer.base.random import Stream
-from explorer.optimizers.products import MUON, POLAR_EXPRESS, inverse_root, newton_root, orthonormal, polar
+from explorer.optimizers.products import MUON, POLAR_EXPRESS, inverse_root, polynomial_root, orthonormal, polar
 
 STEPS = 60
 ADAMW = {"weight_decay": [0.0, 0.1, 0.3], "beta1": [0.9, 0.8, 0.5], "beta2": [0.999, 0.99, 0.9],
@@ -102,7 +102,7 @@ def test_products_find_the_inverse_root(size, seed, root):
     values = torch.logspace(0, -6, size, dtype=torch.float64)
     u, _, _ = with_singular_values(values, size, size, seed)
     expected = u @ torch.diag(values ** (-1 / root)) @ u.T
-    torch.testing.assert_close(newton_root(u @ torch.diag(values) @ u.T, root), expected, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(polynomial_root(u @ torch.diag(values) @ u.T, root), expected, rtol=1e-7, atol=1e-7)
 
 
 def test_orthonormal_is_qr_and_keeps_the_old_where_it_breaks_down():
