@@ -27,7 +27,7 @@ from reference import hashed_bits
 
 from explorer import optimizers
 from explorer.base.random import Stream
-from explorer.optimizers.products import MUON, POLAR_EXPRESS, inverse_root, polynomial_root, orthonormal, polar
+from explorer.optimizers.products import MUON, POLAR_EXPRESS, inverse_root, orthonormal, polar, polynomial_root
 
 STEPS = 60
 ADAMW = {"weight_decay": [0.0, 0.1, 0.3], "beta1": [0.9, 0.8, 0.5], "beta2": [0.999, 0.99, 0.9],

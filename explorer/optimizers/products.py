@@ -103,8 +103,8 @@ def polynomial_root(matrices: Tensor, root: int) -> Tensor:
 def root_coefficients(root: int) -> tuple[tuple[float, float, float], ...]:
     """(a, b, c) of every step of `polynomial_root`.
 
-    In terms of s = λ^(1/p) a step takes s to s (a + b sᵖ + c s²ᵖ).  The largest distance from 1 over the interval is made
-    as small as it can be, by a linear program; where 0.001 is left, the series of λ^(-1/p) at 1 leaves 10⁻⁹ or less.
+    In terms of s = λ^(1/p) a step takes s to s (a + b sᵖ + c s²ᵖ).  The largest distance from 1 over the interval is
+    made as small as can be, by a linear program; where 0.001 is left, the series of λ^(-1/p) at 1 leaves 10⁻⁹ or less.
     """
     low, high, found = SMALLEST ** (1 / root), 1.0, []
     while high - low > 2e-3:
