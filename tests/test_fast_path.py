@@ -53,6 +53,19 @@ def test_an_optimizer_that_says_it_can_be_captured_reads_nothing_on_the_host_and
     assert [tensor.data_ptr() for tensor in tensors_of(fleet.state)] == before
 
 
+@pytest.mark.parametrize("key", ["shampoo", "soap", "soap+cosine"])
+def test_a_captured_epoch_leaves_the_host_where_an_uncaptured_one_does(key):
+    fleet = Fleet(SMALL, ex.optimizers.create(key), [0, 1], device="cpu")
+    turns = []
+    for _ in range(3):
+        counted = fleet._bound.init_state(fleet.params, fleet._seed) | {"taken": fleet.state["taken"].clone()}
+        fleet._bound.replayed(counted, len(SMALL.batches()))
+        fleet.advance()
+        turns.append(fleet._bound.turn(fleet.state))
+        assert fleet._bound.turn(counted) == turns[-1]
+    assert len(set(turns)) == 3
+
+
 def test_a_read_on_the_host_is_noticed():
     with NoReads(), pytest.raises(ReadsOnHost):
         torch.ones(1).item()
@@ -127,10 +140,11 @@ def test_captured_epochs_are_the_uncaptured_ones_to_the_last_bit(key):
     captured, eager = (Fleet(challenge, ex.optimizers.create(key), [0, 1], device="cuda") for _ in range(2))
     eager.captured = False
     for fleet in (captured, eager):
-        for _ in range(2):
+        for _ in range(8):  # for all places in an interval of ten steps that an epoch of eight can begin at
             fleet.advance()
     assert torch.equal(captured.params.buffer, eager.params.buffer)
     assert torch.equal(captured._losses, eager._losses)
+    assert all(torch.equal(*both) for both in zip(*map(tensors_of, (captured.state, eager.state)), strict=True))
 
 
 @pytest.mark.gpu

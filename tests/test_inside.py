@@ -101,7 +101,7 @@ def test_looking_changes_nothing(preset, key):
 @pytest.mark.parametrize("key", ["adam", "muon", "schedule_free_adamw", "soap"])
 def test_looking_changes_nothing_under_a_captured_graph(preset, key):
     looked, alone = looked_at_and_not(preset, lambda: optimizers.create(key), "cuda", "float32")
-    assert looked.captured == (key != "soap")
+    assert looked.captured
     assert_same(looked, alone)
     places = [tensor.data_ptr() for tensor in (looked.params.buffer, *tensors_of(looked.state))]
     inside_sample(looked, 0)

@@ -99,6 +99,17 @@ class Optimizer(Declared):
         """
         raise NotImplementedError
 
+    def turn(self, state: State) -> int | None:
+        """Where in a cycle of the host's own decisions the next step is; None, as for most, if it decides nothing.
+
+        An epoch is captured once for each value.  What is done only once must be done in the first epoch, which is not
+        captured where there is such a cycle.
+        """
+        return None
+
+    def replayed(self, state: State, steps: int) -> None:
+        """A captured epoch of `steps` steps has been launched: bring up to date what the host counts."""
+
     @classmethod
     def moves(cls) -> bool:
         """Whether there is a `move` beside every `step`: in the optimizer and in each of its modifiers."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import param
 import torch
 
+from explorer.optimizers.base import State
 from explorer.optimizers.fields import decay
 from explorer.optimizers.hybrid import Hybrid
 
@@ -12,10 +13,8 @@ from explorer.optimizers.hybrid import Hybrid
 class Kronecker(Hybrid):
     """Base of optimizers that keep L ≈ E[GGᵀ] and R ≈ E[GᵀG] of every matrix, and refresh a function of them at times.
 
-    The refresh is decided on the host, which a captured graph cannot repeat.
+    The host decides when to refresh, so that an epoch is captured once for each place in the interval where it can begin.
     """
-
-    capturable = False
 
     statistics = decay(0.95, "Decay β of the row and column statistics, per step.")
     interval = param.Integer(10, bounds=(1, 1000), doc="Steps between two refreshes of what is computed from them.")
@@ -32,3 +31,17 @@ class Kronecker(Hybrid):
         updates = super().step(state, params, gradients, epoch, train_loss, val_loss)
         state["taken"] += 1
         return updates
+
+    def turn(self, state):
+        return self.taken(state) % self.interval
+
+    def replayed(self, state, steps):
+        state["taken"] += steps
+
+    def taken(self, state: State) -> int:
+        """The steps taken; `numpy` would refuse to read them from a device."""
+        return int(state["taken"].numpy())
+
+    def due(self, state: State) -> bool:
+        """Whether this step refreshes."""
+        return self.taken(state) % self.interval == 0

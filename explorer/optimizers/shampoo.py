@@ -39,7 +39,7 @@ class Shampoo(Kronecker):
         left_root, right_root = state["left_side"][place], state["right_side"][place]
         left.lerp_(g @ g.mT, 1 - β)
         right.lerp_(g.mT @ g, 1 - β)
-        if state["taken"] % self.interval == 0:
+        if self.due(state):
             left_root.copy_(inverse_root(left, 4, ρ))
             right_root.copy_(inverse_root(right, 4, ρ))
         β1, β2, ε = self.symbols("beta1", "beta2", "eps", like=g)

@@ -41,7 +41,7 @@ class SOAP(Kronecker):
         q_left, q_right = state["left_side"][place], state["right_side"][place]
         m, v = state["m"][place], state["v"][place]
         η, β, β1, β2, ε = self.symbols("lr", "statistics", "beta1", "beta2", "eps", like=g)
-        first = state["taken"] == 0
+        first = self.taken(state) == 0
 
         update = torch.zeros_like(g)
         if not first:
@@ -56,7 +56,7 @@ class SOAP(Kronecker):
         if first:
             q_left.copy_(eigenbasis(left))
             q_right.copy_(eigenbasis(right))
-        elif state["taken"] % self.interval == 0:
+        elif self.due(state):
             rows, columns = refresh(left, q_left), refresh(right, q_right)
             v.copy_(v.gather(2, rows[:, :, :, None].expand_as(v)).gather(3, columns[:, :, None].expand_as(v)))
         return update

@@ -26,7 +26,7 @@ from explorer.challenge.settings import Challenge
 from explorer.optimizers.base import Elementwise, Optimizer
 from explorer.records.records import Phase, Run, Snapshot, Status
 from explorer.training import devices, heap, memory
-from explorer.training.graph import Leash, capture, tensors_of
+from explorer.training.graph import MOST, Leash, capture, tensors_of
 from explorer.training.rehearsal import Rehearsal, duplicate, undisturbed_chance
 from explorer.training.verdict import CODES, code, decide
 
@@ -106,7 +106,9 @@ class Fleet:
             heap.keep_for(self)
         self.captured = on_cuda and optimizer.capturable
         """Whether an epoch is launched as one CUDA graph."""
-        self._launch: Callable[[], None] | None = None
+        self._launches: dict[int | None, Callable[[], None]] = {}
+        """Captured epochs, by the turn of the optimizer that they begin with."""
+        self._pool = torch.cuda.graph_pool_handle() if self.captured else None
         self._leash = Leash() if on_cuda else None
         self._aside = torch.cuda.Stream(self.device) if on_cuda else None
         self._order = self._shuffle(self._now)
@@ -119,18 +121,22 @@ class Fleet:
     @property
     def prepared(self) -> bool:
         """Whether the next epoch starts at once, without `prepare`."""
-        return self._launch is not None or not self.captured
+        turn = self._bound.turn(self.state)
+        if not self.captured or turn in self._launches:
+            return True
+        return turn is not None and (self.epoch == 0 or len(self._launches) >= MOST)
 
     def prepare(self) -> None:
         """Compile kernels and capture an epoch, where epochs are captured; takes a second or more, changes nothing."""
         if self.prepared:
             return
-        batches = self.challenge.batches()
+        batches, turn = self.challenge.batches(), self._bound.turn(self.state)
+        rehearsed = batches[-2:] if turn is None else batches
         kept = (self.params, self.best, self.state, self._now, self._losses, self._history, self._order)
         ends = (self._status, self._epochs, self._best_epoch, self._best_val)
         with devices.at_work(self.device, self.precision):
-            self._launch = capture(
-                lambda: self._train(batches), lambda: self._train(batches[-2:]), tensors_of((kept, ends))
+            self._launches[turn] = capture(
+                lambda: self._train(batches), lambda: self._train(rehearsed), tensors_of((kept, ends)), self._pool
             )
 
     def advance(self, interrupted: Callable[[], bool] = lambda: False) -> bool:
@@ -142,13 +148,16 @@ class Fleet:
         try:
             self.prepare()
             with devices.at_work(self.device, self.precision):
-                if self._launch is None:
-                    if not self._train(self.challenge.batches(), interrupted):
+                batches = self.challenge.batches()
+                launch = self._launches.get(self._bound.turn(self.state)) if self.captured else None
+                if launch is None:
+                    if not self._train(batches, interrupted):
                         return False
                 elif interrupted():
                     return False
                 else:
-                    self._launch()
+                    launch()
+                    self._bound.replayed(self.state, len(batches))
                 if self._leash is not None:
                     self._leash.launched()
             self.epoch += 1

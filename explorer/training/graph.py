@@ -12,17 +12,21 @@ from torch import Tensor
 from explorer.base.launch import compiling
 from explorer.base.tensors import Tensors
 
+MOST = 16
+"""Graphs that a fleet keeps where its optimizer asks for several; other epochs are launched kernel by kernel."""
+
 AHEAD = 2
 """Epochs that the host may be ahead of the device: enough to keep it busy, few enough to stop soon."""
 
 
 def capture(
-    epoch: Callable[[], object], rehearse: Callable[[], object], touched: Iterable[Tensor]
+    epoch: Callable[[], object], rehearse: Callable[[], object], touched: Iterable[Tensor], pool: Any = None
 ) -> Callable[[], None]:
     """`epoch` as one CUDA graph: a function that launches it.
 
     rehearse: does on the device what `epoch` does, if less often, so that kernels are compiled and libraries loaded
-    before the capture; `touched`, all that it changes for good, is put back.
+    before the capture; `touched`, all that it changes for good, is put back.  pool: memory shared with other graphs, of
+    which one runs at a time.
     """
     kept = [(tensor, tensor.clone()) for tensor in touched]
     here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
@@ -34,11 +38,14 @@ def capture(
     here.wait_stream(aside)
     for tensor, before in kept:
         tensor.copy_(before)
+    of_host = [(tensor, before) for tensor, before in kept if not tensor.is_cuda]
     del kept
     graph = torch.cuda.CUDAGraph()
     # Other threads have streams of their own, and may use them while this one captures.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
         epoch()
+    for tensor, before in of_host:  # the device has done nothing of it yet
+        tensor.copy_(before)
     return graph.replay
 
 
