@@ -43,6 +43,7 @@ class Layout:
                 self.trainable_size = self.size
 
         self._blocks: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
+        self._columns: dict[tuple[torch.device, tuple[int, ...]], Tensor] = {}
 
     def blocks(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Which trainable slot each `ALIGNMENT` elements lie in: `[T/32]`, and one-hot `[T/32, S]`, as `like`."""
@@ -54,6 +55,15 @@ class Layout:
             onehot = torch.nn.functional.one_hot(numbers, len(trainable))
             self._blocks[place] = numbers.to(like.device), onehot.to(like)
         return self._blocks[place]
+
+    def columns(self, indices: Sequence[int], device: torch.device) -> Tensor:
+        """Where the elements of these slots lie in a row, one after the other: int64, on `device`."""
+        place = device, tuple(indices)
+        if place not in self._columns:
+            slots = [self.slots[index] for index in indices]
+            parts = [self.offsets[slot.name] + torch.arange(prod(slot.shape)) for slot in slots]
+            self._columns[place] = torch.cat(parts).to(device)
+        return self._columns[place]
 
     def zeros(self, runs: int, device: torch.device | str, dtype: torch.dtype) -> Tensors:
         """Zeros for `runs` runs."""

@@ -46,31 +46,56 @@ class Hybrid(Optimizer):
         stacks, vectors = self.split(params)
 
         for place, indices in enumerate(stacks):
-            p, g = (stacked(tensors, indices) for tensors in (params, gradients))
-            update = self.matrix_step(state, place, p, g, t)
+            p, g = stacked(params, indices), stacked(gradients, indices).contiguous()
+            lost = self.lost(state, place, g, t)
+            update = self.matrix_rule(state, place, g, t).sub_(p * lost)
             for layer, index in enumerate(indices):
                 updates[index].copy_(update[:, layer])
 
         p, g = (torch.cat([tensors[index].flatten(1) for index in vectors], dim=1) for tensors in (params, gradients))
-        η, λ, β1, β2, ε = self.symbols(self.vector_rate, "weight_decay", "beta1", "beta2", "eps", like=g)
-        update = direction(g, state["vector_m"], state["vector_v"], t, β1, β2, ε).mul_(-η).sub_(p * (η * λ))
+        update = self.vector_rule(state, p, g, t)
         parts = update.split([params[index][0].numel() for index in vectors], dim=1)
         for index, part in zip(vectors, parts, strict=True):
             updates[index].copy_(part.view_as(updates[index]))
+        self.stepped(state)
         return updates
+
+    def move(self, state, params, gradients, epoch, train_loss, val_loss):
+        t = state["t"].add_(1)
+        stacks, vectors = self.split(params)
+        for place, indices in enumerate(stacks):
+            p, g = stacked(params, indices), stacked(gradients, indices).contiguous()
+            lost = self.lost(state, place, g, t)
+            moved = p.mul_(1 - lost).add_(self.matrix_rule(state, place, g, t))
+            if moved.data_ptr() != params[indices[0]].data_ptr():  # they do not lie evenly apart
+                for layer, index in enumerate(indices):
+                    params[index].copy_(moved[:, layer])
+
+        columns = params.layout.columns(vectors, params.buffer.device)
+        p, g = params.buffer.index_select(1, columns), gradients.buffer.index_select(1, columns)
+        params.buffer.index_copy_(1, columns, self.vector_rule(state, p, g, t).add_(p))
+        self.stepped(state)
+
+    def vector_rule(self, state: State, p: Tensor, g: Tensor, t: Tensor) -> Tensor:
+        """AdamW's update of the elements `p [R, n]` that are in no stack."""
+        η, λ, β1, β2, ε = self.symbols(self.vector_rate, "weight_decay", "beta1", "beta2", "eps", like=g)
+        return direction(g, state["vector_m"], state["vector_v"], t, β1, β2, ε).mul_(-η).sub_(p * (η * λ))
 
     def init_matrices(self, stacks: list[Tensor], seed: Tensor) -> State:
         """The state of the matrices, given zeros in their shapes."""
         raise NotImplementedError
 
-    def matrix_step(self, state: State, place: int, p: Tensor, g: Tensor, t: Tensor) -> Tensor:
-        """The update of the stack at `place`: weights `p`, gradients `g`, both `[R, L, out, in]`, step `t` from 1."""
-        η, λ = self.symbols("lr", "weight_decay", like=g)
-        return self.matrix_rule(state, place, g, t).sub_(p * (η * λ))
-
     def matrix_rule(self, state: State, place: int, g: Tensor, t: Tensor) -> Tensor:
-        """The same without weight decay."""
+        """The update, but for weight decay, of the stack at `place`: gradients `g [R, L, out, in]`, step `t` from 1."""
         raise NotImplementedError
+
+    def lost(self, state: State, place: int, g: Tensor, t: Tensor) -> Tensor:
+        """The share of each weight that decay takes in step `t`, to be broadcast to `g`."""
+        η, λ = self.symbols("lr", "weight_decay", like=g)
+        return η * λ
+
+    def stepped(self, state: State) -> None:
+        """Called at a step's end."""
 
     def shapes(self, params: Sequence[Tensor]) -> list[tuple[int, ...]]:
         """`(R, L, out, in)` of every stack."""

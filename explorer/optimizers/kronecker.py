@@ -13,7 +13,7 @@ from explorer.optimizers.hybrid import Hybrid
 class Kronecker(Hybrid):
     """Base of optimizers that keep L ≈ E[GGᵀ] and R ≈ E[GᵀG] of every matrix, and refresh a function of them at times.
 
-    The host decides when to refresh, so that an epoch is captured once for each place in the interval where it can begin.
+    The host decides when to refresh: an epoch is captured once for each place in the interval where it can begin.
     """
 
     statistics = decay(0.95, "Decay β of the row and column statistics, per step.")
@@ -27,10 +27,8 @@ class Kronecker(Hybrid):
         taken = torch.zeros((), dtype=torch.int64)
         return squares | {"m": stacks, "v": [stack.clone() for stack in stacks], "taken": taken}
 
-    def step(self, state, params, gradients, epoch, train_loss, val_loss):
-        updates = super().step(state, params, gradients, epoch, train_loss, val_loss)
+    def stepped(self, state):
         state["taken"] += 1
-        return updates
 
     def turn(self, state):
         return self.taken(state) % self.interval

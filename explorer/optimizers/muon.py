@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import param
 import torch
+from torch import Tensor
 
 from explorer.base.random import Stream, uniform
+from explorer.optimizers.base import State
 from explorer.optimizers.fields import decay, penalty, rate
 from explorer.optimizers.hybrid import Hybrid
 from explorer.optimizers.products import MUON, polar
@@ -71,13 +73,20 @@ class DropMuon(Muon):
     def init_matrices(self, stacks, seed):
         return super().init_matrices(stacks, seed) | {"seed": seed.clone()}
 
-    def matrix_step(self, state, place, p, g, t):
-        (π,) = self.symbols("keep", like=g)
-        momentum = state["momentum"]
-        layers = torch.arange(g.shape[1], device=g.device) + sum(stack.shape[1] for stack in momentum[:place])
-        counters = (t.long() - 1) * sum(stack.shape[1] for stack in momentum) + layers
-        drawn = uniform(state["seed"][:, None], Stream.OPTIMIZER, counters)[:, :, None, None] < π
+    def matrix_rule(self, state, place, g, t):
+        momentum, drawn = state["momentum"], self.drawn(state, place, g, t)
         before = momentum[place].clone()
-        update = super().matrix_step(state, place, p, g, t)
+        update = super().matrix_rule(state, place, g, t)
         momentum[place].copy_(torch.where(drawn, momentum[place], before))
         return update.mul_(drawn)
+
+    def lost(self, state, place, g, t):
+        return super().lost(state, place, g, t) * self.drawn(state, place, g, t)
+
+    def drawn(self, state: State, place: int, g: Tensor, t: Tensor) -> Tensor:
+        """Which layers of the stack at `place` step `t` updates: `[R, L, 1, 1]`."""
+        (π,) = self.symbols("keep", like=g)
+        counts = [stack.shape[1] for stack in state["momentum"]]
+        layers = torch.arange(g.shape[1], device=g.device) + sum(counts[:place])
+        counters = (t.long() - 1) * sum(counts) + layers
+        return uniform(state["seed"][:, None], Stream.OPTIMIZER, counters)[:, :, None, None] < π

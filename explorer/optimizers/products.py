@@ -40,7 +40,7 @@ SMALLEST = 1e-7
 def polar(matrices: Tensor, coefficients: tuple[tuple[float, float, float], ...]) -> Tensor:
     r"""Matrices with the same singular vectors and all singular values near 1: Newton–Schulz on the trailing two axes.
 
-    $$ X_0 = M / \lVert M\rVert_F, \qquad X \leftarrow aX + (bA + cA^2)X, \quad A = XX^\top $$
+    $$ X_0 = M / \lVert M\rVert_F, \qquad X \leftarrow (aI + bA + cA^2)X, \quad A = XX^\top $$
 
     Zero stays zero.  On CUDA float32 is iterated in bfloat16, as Muon's author does.
     """
@@ -51,7 +51,8 @@ def polar(matrices: Tensor, coefficients: tuple[tuple[float, float, float], ...]
     for a, b, c in coefficients:
         gram = x @ x.mT
         polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        x = torch.baddbmm(x, polynomial, x, beta=a)
+        polynomial.diagonal(dim1=1, dim2=2).add_(a)
+        x = polynomial @ x
     x = x.to(matrices.dtype).view(wide.shape)
     return x if wide is matrices else x.mT
 
@@ -65,8 +66,8 @@ def inverse_root(matrices: Tensor, root: int, ridge: float | Tensor) -> Tensor:
     dtype, matrices = matrices.dtype, matrices.double()
     tiny = torch.finfo(dtype).tiny
     trace = matrices.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None].clamp(min=tiny)
-    identity = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
-    scaled = (matrices / trace + ridge * identity) / (1 + ridge)
+    scaled = matrices / ((1 + ridge) * trace)
+    scaled.diagonal(dim1=-2, dim2=-1).add_((ridge / (1 + ridge) * torch.ones_like(trace))[..., 0])
     found = polynomial_root(scaled, root) if matrices.is_cuda else eigen_root(scaled, root)
     return (found * ((1 + ridge) * trace) ** (-1 / root)).to(dtype)
 
@@ -89,14 +90,16 @@ def polynomial_root(matrices: Tensor, root: int) -> Tensor:
     et al.: The Polar Express, 2025, for the choice of numbers.
     """
     coefficients = root_coefficients(root)
-    identity = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
-    m, x = matrices, identity
+    m = matrices.reshape(-1, *matrices.shape[-2:])
+    x = None
     for step, (a, b, c) in enumerate(coefficients):
-        t = (c * (m @ m)).add_(m, alpha=b).add_(identity, alpha=a)
-        x = t if step == 0 else x @ t
+        t = torch.baddbmm(m, m, m, beta=b, alpha=c)
+        t.diagonal(dim1=1, dim2=2).add_(a)
+        x = t if x is None else x @ t
         if step < len(coefficients) - 1:
             m = torch.linalg.matrix_power(t, root) @ m
-    return x
+    assert x is not None
+    return x.view(matrices.shape)
 
 
 @cache

@@ -15,16 +15,17 @@ class SOAP(Kronecker):
     r"""SOAP: matrices take Adam's steps in the eigenbasis of their gradients' row and column statistics.
 
     $$ L_t = \beta L_{t-1} + (1-\beta) G_tG_t^\top, \quad R_t = \beta R_{t-1} + (1-\beta) G_t^\top G_t, \quad
-       G' = Q_L^\top G_t Q_R, \quad m' = Q_L^\top m_t Q_R, $$
+       G' = Q_L^\top G_t Q_R, \quad m'_t = \beta_1 m'_{t-1} + (1-\beta_1) G', $$
     $$ v_t = \beta_2 v_{t-1} + (1-\beta_2) G'^2, \qquad
        W_t = W_{t-1} - \eta\frac{\sqrt{1-\beta_2^t}}{1-\beta_1^t}\; Q_L \frac{m'}{\sqrt{v_t} + \varepsilon} Q_R^\top
        - \eta\lambda W_{t-1} $$
 
     The first step only measures: it fills $L$ and $R$ and takes their eigenvectors as $Q$.  Every `interval` steps,
-    after the update, $Q$ is refreshed by one power iteration and a QR decomposition, sorted by eigenvalue, $v$ with it.
+    after the update, $Q$ is refreshed by one power iteration and a QR decomposition, sorted by eigenvalue, $v$ with it;
+    $m'$ is turned into the new basis, so that it is the mean of the gradients seen from there.
     Vectors take AdamW's steps.
 
-    State: `left` and `right`, $L$ and $R$, `left_side` and `right_side`, their $Q$, `m`, and `v` in the eigenbasis, one
+    State: `left` and `right`, $L$ and $R$, `left_side` and `right_side`, their $Q$, `m` and `v` in the eigenbasis, one
     stack `[R, L, …]` a shape; `taken`, the steps taken as known to the host; `vector_m`, `vector_v`, `t` as Adam.
 
     Reference: Vyas et al.: SOAP: Improving and Stabilizing Shampoo using Adam, ICLR 2025.
@@ -45,9 +46,10 @@ class SOAP(Kronecker):
 
         update = torch.zeros_like(g)
         if not first:
-            m.lerp_(g, 1 - β1)
-            v.lerp_((q_left.mT @ g @ q_right).square_(), 1 - β2)
-            rotated = (q_left.mT @ m @ q_right).div_(v.sqrt().add_(ε))
+            turned = q_left.mT @ g @ q_right
+            m.lerp_(turned, 1 - β1)
+            v.lerp_(turned.square_(), 1 - β2)
+            rotated = m / v.sqrt().add_(ε)
             scale = η * (1 - power(β2, t - 1, like=g)).sqrt() / (1 - power(β1, t - 1, like=g))
             update = (q_left @ rotated @ q_right.mT).mul_(-scale)
 
@@ -57,7 +59,9 @@ class SOAP(Kronecker):
             q_left.copy_(eigenbasis(left))
             q_right.copy_(eigenbasis(right))
         elif self.due(state):
+            mean = q_left @ m @ q_right.mT
             rows, columns = refresh(left, q_left), refresh(right, q_right)
+            m.copy_(q_left.mT @ mean @ q_right)
             v.copy_(v.gather(2, rows[:, :, :, None].expand_as(v)).gather(3, columns[:, :, None].expand_as(v)))
         return update
 
