@@ -15,7 +15,7 @@ PACKAGE = Path(explorer.__file__).parent
 ROOMS = {
     "base": (set(), {"numpy", "param", "torch"}),
     "challenge": ({"base"}, {"numpy", "param", "torch", "triton"}),
-    "optimizers": ({"base"}, {"numpy", "param", "torch", "triton"}),
+    "optimizers": ({"base"}, {"numpy", "param", "scipy", "torch", "triton"}),
     "records": (set(), {"numpy", "pandas", "platformdirs", "psutil", "sqlalchemy", "xarray"}),
     "training": (
         {"base", "challenge", "optimizers", "records"},

@@ -6,7 +6,6 @@ from functools import cache
 
 import numpy as np
 import torch
-from scipy.optimize import linprog
 from torch import Tensor
 
 MUON = ((3.4445, -4.7750, 2.0315),) * 5
@@ -109,6 +108,8 @@ def root_coefficients(root: int) -> tuple[tuple[float, float, float], ...]:
     In terms of s = λ^(1/p) a step takes s to s (a + b sᵖ + c s²ᵖ).  The largest distance from 1 over the interval is
     made as small as can be, by a linear program; where 0.001 is left, the series of λ^(-1/p) at 1 leaves 10⁻⁹ or less.
     """
+    from scipy.optimize import linprog  # 0.2 s that nobody but Shampoo on a card is to wait for
+
     low, high, found = SMALLEST ** (1 / root), 1.0, []
     while high - low > 2e-3:
         s = np.geomspace(low, high, 4000)
