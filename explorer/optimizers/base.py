@@ -102,8 +102,8 @@ class Optimizer(Declared):
     def turn(self, state: State) -> int | None:
         """Where in a cycle of the host's own decisions the next step is; None, as for most, if it decides nothing.
 
-        An epoch is captured once for each value.  What is done only once must be done in the first epoch, which is not
-        captured where there is such a cycle.
+        For each value the first epoch that begins there is launched kernel by kernel, the second is captured, and that
+        stands for all later ones: what is done but once needs a value of its own.
         """
         return None
 

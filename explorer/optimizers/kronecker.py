@@ -31,7 +31,7 @@ class Kronecker(Hybrid):
         state["taken"] += 1
 
     def turn(self, state):
-        return self.taken(state) % self.interval
+        return self.taken(state) % self.interval if self.taken(state) else -1  # the first step may be unlike others
 
     def replayed(self, state, steps):
         state["taken"] += steps

@@ -8,7 +8,7 @@ from torch import Tensor
 from explorer.optimizers.base import power
 from explorer.optimizers.fields import decay, rate
 from explorer.optimizers.kronecker import Kronecker
-from explorer.optimizers.products import orthonormal
+from explorer.optimizers.products import eigenvectors, orthonormal
 
 
 class SOAP(Kronecker):
@@ -79,7 +79,7 @@ def eigenbasis(statistic: Tensor) -> Tensor:
     """
     size = statistic.shape[-1]
     grades = torch.linspace(1, 0, size, dtype=statistic.dtype, device=statistic.device)
-    return torch.linalg.eigh(statistic + ridge(statistic) * grades.diag()).eigenvectors.flip(-1)
+    return eigenvectors(statistic + ridge(statistic) * grades.diag()).flip(-1)
 
 
 def refresh(statistic: Tensor, basis: Tensor) -> Tensor:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
+from explorer.base.side_by_side import one_thread
 from explorer.records import History, Run, Status
 from explorer.tournament.units import Outcome, Trial, Unit
 from explorer.training import Fleet, devices
@@ -103,17 +103,6 @@ def _cleared(device: str) -> torch.device:
         gc.collect()  # a fleet and its captured epoch hold on to each other
         torch.cuda.empty_cache()
     return found
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """torch computes with one CPU thread in here."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _until_the_next_look(fleet: Fleet) -> int:

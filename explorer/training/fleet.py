@@ -108,6 +108,8 @@ class Fleet:
         """Whether an epoch is launched as one CUDA graph."""
         self._launches: dict[int | None, Callable[[], None]] = {}
         """Captured epochs, by the turn of the optimizer that they begin with."""
+        self._seen: set[int | None] = set()
+        """Turns with which an epoch has begun: kernel by kernel the first time, which is the capture's rehearsal."""
         self._pool = torch.cuda.graph_pool_handle() if self.captured else None
         self._leash = Leash() if on_cuda else None
         self._aside = torch.cuda.Stream(self.device) if on_cuda else None
@@ -124,20 +126,18 @@ class Fleet:
         turn = self._bound.turn(self.state)
         if not self.captured or turn in self._launches:
             return True
-        return turn is not None and (self.epoch == 0 or len(self._launches) >= MOST)
+        return turn is not None and (turn not in self._seen or len(self._launches) >= MOST)
 
     def prepare(self) -> None:
         """Compile kernels and capture an epoch, where epochs are captured; takes a second or more, changes nothing."""
         if self.prepared:
             return
         batches, turn = self.challenge.batches(), self._bound.turn(self.state)
-        rehearsed = batches[-2:] if turn is None else batches
+        rehearse = (lambda: self._train(batches[-2:])) if turn is None else None
         kept = (self.params, self.best, self.state, self._now, self._losses, self._history, self._order)
         ends = (self._status, self._epochs, self._best_epoch, self._best_val)
         with devices.at_work(self.device, self.precision):
-            self._launches[turn] = capture(
-                lambda: self._train(batches), lambda: self._train(rehearsed), tensors_of((kept, ends)), self._pool
-            )
+            self._launches[turn] = capture(lambda: self._train(batches), rehearse, tensors_of((kept, ends)), self._pool)
 
     def advance(self, interrupted: Callable[[], bool] = lambda: False) -> bool:
         """Train one epoch; False if `interrupted()` became true between two batches, and the epoch was given up.
@@ -148,11 +148,12 @@ class Fleet:
         try:
             self.prepare()
             with devices.at_work(self.device, self.precision):
-                batches = self.challenge.batches()
-                launch = self._launches.get(self._bound.turn(self.state)) if self.captured else None
+                batches, turn = self.challenge.batches(), self._bound.turn(self.state)
+                launch = self._launches.get(turn)
                 if launch is None:
                     if not self._train(batches, interrupted):
                         return False
+                    self._seen.add(turn)
                 elif interrupted():
                     return False
                 else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,14 +20,32 @@ AHEAD = 2
 
 
 def capture(
-    epoch: Callable[[], object], rehearse: Callable[[], object], touched: Iterable[Tensor], pool: Any = None
+    epoch: Callable[[], object],
+    rehearse: Callable[[], object] | None,
+    touched: Iterable[Tensor],
+    pool: Any = None,
 ) -> Callable[[], None]:
     """`epoch` as one CUDA graph: a function that launches it.
 
     rehearse: does on the device what `epoch` does, if less often, so that kernels are compiled and libraries loaded
-    before the capture; `touched`, all that it changes for good, is put back.  pool: memory shared with other graphs, of
-    which one runs at a time.
+    before the capture; None where the device has done the same before.  touched: all that an epoch changes for good,
+    which is as it was when this returns.  pool: memory shared with other graphs, of which one runs at a time.
     """
+    touched = list(touched)
+    if rehearse is not None:
+        _leaving(touched, rehearse)
+    of_host = [(tensor, tensor.clone()) for tensor in touched if not tensor.is_cuda]
+    graph = torch.cuda.CUDAGraph()
+    # Other threads have streams of their own, and may use them while this one captures.
+    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+        epoch()
+    for tensor, before in of_host:  # the device has done nothing of it yet
+        tensor.copy_(before)
+    return graph.replay
+
+
+def _leaving(touched: Sequence[Tensor], rehearse: Callable[[], object]) -> None:
+    """`rehearse` on a stream aside, first with the kernels compiled side by side; then `touched` is put back."""
     kept = [(tensor, tensor.clone()) for tensor in touched]
     here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
     aside.wait_stream(here)
@@ -38,15 +56,6 @@ def capture(
     here.wait_stream(aside)
     for tensor, before in kept:
         tensor.copy_(before)
-    of_host = [(tensor, before) for tensor, before in kept if not tensor.is_cuda]
-    del kept
-    graph = torch.cuda.CUDAGraph()
-    # Other threads have streams of their own, and may use them while this one captures.
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-        epoch()
-    for tensor, before in of_host:  # the device has done nothing of it yet
-        tensor.copy_(before)
-    return graph.replay
 
 
 def tensors_of(state: Any) -> Iterator[Tensor]:
