@@ -50,12 +50,16 @@ def polar(matrices: Tensor, coefficients: tuple[tuple[float, float, float], ...]
     x = x.to(torch.bfloat16) if x.is_cuda and x.dtype == torch.float32 else x
     x = x.flatten(0, -3) if x.dim() > 2 else x[None]
     for a, b, c in coefficients:
-        gram = x @ x.mT
-        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        polynomial.diagonal(dim1=1, dim2=2).add_(a)
-        x = polynomial @ x
+        x = quadratic(x @ x.mT, a, b, c) @ x
     x = x.to(matrices.dtype).view(wide.shape)
     return x if wide is matrices else x.mT
+
+
+def quadratic(m: Tensor, a: float, b: float, c: float) -> Tensor:
+    """aI + bM + cM² of square matrices `[B, n, n]`."""
+    result = torch.baddbmm(m, m, m, beta=b, alpha=c)
+    result.diagonal(dim1=1, dim2=2).add_(a)
+    return result
 
 
 def inverse_root(matrices: Tensor, root: int, ridge: float | Tensor) -> Tensor:
@@ -108,8 +112,7 @@ def polynomial_root(matrices: Tensor, root: int) -> Tensor:
     m = matrices.reshape(-1, *matrices.shape[-2:])
     x = None
     for step, (a, b, c) in enumerate(coefficients):
-        t = torch.baddbmm(m, m, m, beta=b, alpha=c)
-        t.diagonal(dim1=1, dim2=2).add_(a)
+        t = quadratic(m, a, b, c)
         x = t if x is None else x @ t
         if step < len(coefficients) - 1:
             m = torch.linalg.matrix_power(t, root) @ m
