@@ -14,8 +14,8 @@ from explorer.optimizers.modifiers.schedules import Cosine, decay_epochs
 class LevelAdam(Offset, Bessel, Identity, Kinks, Cosine, Adam):
     key = "level_adam"
 
-    lr = rate(2e-4, "Learning rate η: about the step of one weight.")
-    cosine_epochs = decay_epochs(100)
+    lr = rate(4e-4, "Learning rate η: about the step of one weight.")
+    cosine_epochs = decay_epochs(70)
 
 
 LevelAdam.__doc__ = f"""Level Adam: Adam from a shallow start with spread kinks, evaluated at its scale and height.

@@ -50,11 +50,11 @@ class Offset(Shown):
 
     modifier = "offset"
 
-    offset_wait = param.Number(6, bounds=(1, 1000), softbounds=(1, 50), doc="Epochs before the first search.")
+    offset_wait = param.Number(4, bounds=(1, 1000), softbounds=(1, 50), doc="Epochs before the first search.")
     offset_probe = positive(1.0, "Probe h of the first search, in units of the targets.", 0.01, 10)
     offset_shrink = param.Number(0.5, bounds=(0, 1), doc="What a search multiplies the next one's probe with.")
     offset_least = positive(0.1, "Least probe, in units of the targets.", 0.01, 1)
-    offset_rest = param.Number(2, bounds=(0, 1000), softbounds=(0, 20), doc="Epochs of rest after the first search.")
+    offset_rest = param.Number(1, bounds=(0, 1000), softbounds=(0, 20), doc="Epochs of rest after the first search.")
     offset_step = param.Number(0.7, bounds=(0, 1), doc="Share ρ of the way that a search moves.")
     offset_active = param.Number(
         0.5, bounds=(0, 1), inclusive_bounds=(False, True), doc="Share a of a frozen layer's ReLUs that are active."
