@@ -73,6 +73,19 @@ def test_modifiers_and_names():
     assert parse(first(modify="clip")).submissions[0].name == "adam+clip"
 
 
+def test_another_default_is_other_work(monkeypatch):
+    told = spec(rulesets=["external", "self_tuning"], submissions=[{"optimizer": "adam"}], baseline="")
+
+    def keys():
+        return {(unit.ruleset, unit.study, unit.workload): unit.key for unit in parse(told).units()}
+
+    before = keys()
+    monkeypatch.setattr(optimizers.get("adam").param["beta2"], "default", 0.99)
+    assert not set(before.values()) & set(keys().values())
+    monkeypatch.undo()
+    assert keys() == before
+
+
 def test_a_plugin_is_looked_for_beside_the_spec(tmp_path):
     (tmp_path / "tournament_plugin.py").write_text(PLUGIN)
     told = spec(submissions=[{"plugin": "tournament_plugin.py"}, {"optimizer": "sgd"}])
