@@ -1,6 +1,7 @@
 """The house's one direction: which room may import which, and what it may import from outside."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -140,3 +141,19 @@ def test_the_library_does_not_load_the_user_interface():
     code = "import sys, explorer; print(*{m.split('.')[0] for m in sys.modules} & {'panel', 'holoviews', 'bokeh'})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, "PASSIVE 1000"),
+        ({"GOMP_SPINCOUNT": "5"}, "PASSIVE 5"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE None"),  # a person's own choice is theirs, whole
+    ],
+)
+def test_torch_threads_wait_as_is_best_unless_told_otherwise(before, after):
+    names = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
+    code = f"import os, explorer; print(*[os.environ.get(name) for name in {names}])"
+    environment = {name: value for name, value in os.environ.items() if name not in names} | before
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == after

@@ -22,7 +22,7 @@ import psutil
 from explorer.training.separate.wire import LENGTH, LONGEST, pack
 
 PASSED_ON = re.compile(
-    r"PATH|HOME|USER|LANG|LC_|LD_|DYLD_|PYTHON|VIRTUAL_ENV|CUDA|NVIDIA|OMP_|MKL_|TORCH|TRITON|TMP|TEMP"
+    r"PATH|HOME|USER|LANG|LC_|LD_|DYLD_|PYTHON|VIRTUAL_ENV|CUDA|NVIDIA|G?OMP_|MKL_|TORCH|TRITON|TMP|TEMP"
 )
 """Beginnings of the environment's names that the process sees: it is told no passwords."""
 STARTING = 120.0
