@@ -268,6 +268,7 @@ def test_two_averages_stack():
     "spec",
     ["adam+cosine:epochs=5", "sgd+linear:epochs=4+inverse_sqrt", "lion+cyclic:period=3+plateau:patience=0",
      "adamw+kinks+cosine:epochs=6+offset:wait=1", "adam+identity:layers=1+bessel:batch=40",
+     "lamb+kinks", "lars+cosine:epochs=6", "adagrad_norm", "adadagrad", "adadagrad_norm+linear:epochs=4",
      "muon", "drop_muon+cosine:epochs=6", "polargrad", "shampoo", "soap+plateau:patience=0"],
 )  # fmt: skip
 @pytest.mark.parametrize("batch_size", [40, 1000])
@@ -294,7 +295,7 @@ def test_moving_in_place_is_stepping(spec, batch_size, monkeypatch):
 
 def test_a_stack_moves_in_place_only_where_each_of_it_can():
     assert optimizers.create("adam").moves()
-    for key, around in (("lamb", ["kinks"]), ("adam", ["cosine", "clip"]), ("adam", ["clip", "cosine"])):
+    for key, around in (("schedule_free_sgd", ["kinks"]), ("adam", ["cosine", "clip"]), ("adam", ["clip", "cosine"])):
         assert not optimizers.create(key, around).moves()
 
     class Mine(Adam):

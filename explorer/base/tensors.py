@@ -123,11 +123,20 @@ def leaves(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
     return [tensors.flat] if isinstance(tensors, Tensors) else tensors
 
 
+def blocks(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """What a rule with norms of single tensors walks over: `leaves`, the one buffer as `[R, T/32, 32]`.
+
+    No block has elements of two tensors, so what holds for a tensor is told by a number a block.
+    """
+    return [tensors.flat.unflatten(1, (-1, ALIGNMENT))] if isinstance(tensors, Tensors) else tensors
+
+
 def from_leaves(parts: Sequence[Tensor], like: Sequence[Tensor]) -> list[Tensor]:
-    """The inverse of `leaves`: tensors in the layout of `like`, zero where that is not trainable."""
+    """The inverse of `leaves` and `blocks`: tensors in the layout of `like`, zero where that is not trainable."""
     if isinstance(like, Tensors):
-        (flat,) = parts
-        return Tensors(like.layout, torch.nn.functional.pad(flat, (0, like.layout.size - like.layout.trainable_size)))
+        (part,) = parts
+        missing = like.layout.size - like.layout.trainable_size
+        return Tensors(like.layout, torch.nn.functional.pad(part.flatten(1), (0, missing)))
     return list(parts)
 
 
@@ -162,17 +171,18 @@ def column(values: Tensor, like: Tensor) -> Tensor:
 
 def total_norms(tensors: Sequence[Tensor]) -> Tensor:
     """The Euclidean norm of all of a run's tensors together: `[R]`.  Gradients have zeros where nothing is trained."""
-    return torch.stack([leaf.square().flatten(1).sum(1) for leaf in leaves(tensors)]).sum(0).sqrt()
+    norms = [torch.linalg.vector_norm(leaf.flatten(1), dim=1) for leaf in leaves(tensors)]
+    return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms), dim=0)
 
 
-def tensor_norms(leaf: Tensor, like: Sequence[Tensor]) -> Tensor:
-    """For each element of `leaf`, one of `leaves(like)`, the Euclidean norm of its run's tensor that it belongs to.
+def tensor_norms(block: Tensor, like: Sequence[Tensor]) -> Tensor:
+    """The Euclidean norm of each of a run's tensors, to be broadcast to `block`, which is as one of `blocks(like)`.
 
     Tensors in one buffer are summed together, block by block and then by a product with a one-hot matrix, so the cost
     does not grow with their number.
     """
     if not isinstance(like, Tensors):
-        return torch.linalg.vector_norm(leaf, dim=tuple(range(1, leaf.dim())), keepdim=True)
-    numbers, onehot = like.layout.blocks(leaf)
-    norms = (leaf.unflatten(1, (-1, ALIGNMENT)).square().sum(2) @ onehot).sqrt_()
-    return norms.index_select(1, numbers)[:, :, None].expand(-1, -1, ALIGNMENT).flatten(1)
+        return torch.linalg.vector_norm(block, dim=tuple(range(1, block.dim())), keepdim=True)
+    numbers, onehot = like.layout.blocks(block)
+    norms = (torch.linalg.vector_norm(block, dim=2).square_() @ onehot).sqrt_()
+    return norms.index_select(1, numbers)[:, :, None]

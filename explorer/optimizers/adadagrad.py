@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from explorer.base.tensors import column, from_leaves, leaves, total_norms, zeros_like
-from explorer.optimizers.base import Optimizer
+from explorer.base.tensors import column, leaves, total_norms, zeros_like
+from explorer.optimizers.base import Leafwise
 from explorer.optimizers.fields import positive, rate, small
 
 
-class Accumulated(Optimizer):
+class Accumulated(Leafwise):
     """What both share: gradients pile up until their mean can be trusted, and only then is there a step."""
 
     theta = positive(1.0, "Tolerance θ of the norm test: the mean's standard error over its norm, at most.", 0.05, 20)
@@ -19,7 +19,7 @@ class Accumulated(Optimizer):
         zeros = torch.zeros(len(seed), dtype=params[0].dtype, device=params[0].device)
         return {"sum": zeros_like(params), "norms": zeros, "batches": zeros.clone()}
 
-    def step(self, state, params, gradients, epoch, train_loss, val_loss):
+    def updates(self, state, params, gradients):
         total, norms, k = state["sum"], state["norms"], state["batches"]
         for s, g in zip(leaves(total), leaves(gradients), strict=True):
             s.add_(g)
@@ -30,7 +30,7 @@ class Accumulated(Optimizer):
         variance = (norms - k * squared_mean) / (k - 1).clamp_(min=1)
         ready = ((k > 1) & (variance / k <= θ**2 * squared_mean)) | (k >= most)
         means = [s * column(ready / k, like=s) for s in leaves(total)]
-        updates = from_leaves(self.descend(state, means), params)
+        updates = self.descend(state, means)
         going = ~ready
         for tensor in (*leaves(total), norms, k):
             tensor.mul_(column(going, like=tensor))

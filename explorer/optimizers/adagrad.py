@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from explorer.base.tensors import column, from_leaves, leaves, total_norms
-from explorer.optimizers.base import Elementwise, Optimizer
+from explorer.base.tensors import column, leaves, total_norms
+from explorer.optimizers.base import Elementwise, Leafwise
 from explorer.optimizers.fields import positive, rate, small
 
 
@@ -32,7 +32,7 @@ class AdaGrad(Elementwise):
         return (g * -η).div_(squares.sqrt().add_(ε))
 
 
-class AdaGradNorm(Optimizer):
+class AdaGradNorm(Leafwise):
     r"""AdaGrad-Norm: gradient descent with one step size, which falls as gradients add up.
 
     $$ b_t^2 = b_{t-1}^2 + \lVert g_t \rVert^2, \qquad \theta_t = \theta_{t-1} - \frac{\eta}{b_t}\, g_t $$
@@ -51,7 +51,7 @@ class AdaGradNorm(Optimizer):
         (b0,) = self.symbols("b0", like=seed)
         return {"squares": torch.zeros(len(seed), dtype=params[0].dtype, device=params[0].device) + b0**2}
 
-    def step(self, state, params, gradients, epoch, train_loss, val_loss):
+    def updates(self, state, params, gradients):
         b = state["squares"].add_(total_norms(gradients).square_()).sqrt()
         (η,) = self.symbols("lr", like=b)
-        return from_leaves([g * column(-η / b, like=g) for g in leaves(gradients)], params)
+        return [g * column(-η / b, like=g) for g in leaves(gradients)]

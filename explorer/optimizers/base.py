@@ -205,6 +205,24 @@ class Elementwise(Optimizer):
         raise NotImplementedError
 
 
+class Leafwise(Optimizer):
+    """An optimizer whose updates come as `leaves` or `blocks` of the parameters do.
+
+    A subclass writes `updates`; a fleet adds them to its weights as they are, without a copy in the whole layout.
+    """
+
+    def step(self, state, params, gradients, epoch, train_loss, val_loss):
+        return from_leaves(self.updates(state, params, gradients), params)
+
+    def move(self, state, params, gradients, epoch, train_loss, val_loss):
+        (update,) = self.updates(state, params, gradients)
+        params.flat.add_(update.flatten(1))
+
+    def updates(self, state: State, params: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Tensor]:
+        """What is to be added to each of the parameters' leaves or blocks."""
+        raise NotImplementedError
+
+
 def _is_list(value: Any) -> bool:
     return isinstance(value, list | tuple | range) or (hasattr(value, "tolist") and getattr(value, "ndim", 0) > 0)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from explorer.base.tensors import from_leaves, leaves, tensor_norms, zeros_like
+from explorer.base.tensors import blocks, tensor_norms, zeros_like
 from explorer.optimizers.adam import direction
-from explorer.optimizers.base import Optimizer, counter
+from explorer.optimizers.base import Leafwise, counter
 from explorer.optimizers.fields import decay, penalty, rate, small
 
 
-class LAMB(Optimizer):
+class LAMB(Leafwise):
     r"""LAMB: Adam's direction, stretched in every tensor to a share of that tensor's norm.
 
     $$ r_t = \frac{m_t/(1-\beta_1^t)}{\sqrt{v_t/(1-\beta_2^t)} + \varepsilon} + \lambda\theta_{t-1}, \qquad
@@ -35,13 +35,13 @@ class LAMB(Optimizer):
     def init_state(self, params, seed):
         return {"m": zeros_like(params), "v": zeros_like(params), "t": counter(params)}
 
-    def step(self, state, params, gradients, epoch, train_loss, val_loss):
+    def updates(self, state, params, gradients):
         t = state["t"].add_(1)
         updates = []
-        for p, g, m, v in zip(*map(leaves, (params, gradients, state["m"], state["v"])), strict=True):
+        for p, g, m, v in zip(*map(blocks, (params, gradients, state["m"], state["v"])), strict=True):
             η, β1, β2, ε, λ = self.symbols("lr", "beta1", "beta2", "eps", "weight_decay", like=g)
             r = direction(g, m, v, t, β1, β2, ε).add_(p * λ)
             weight, length = tensor_norms(p, like=params), tensor_norms(r, like=params)
             ratio = torch.where((weight > 0) & (length > 0), weight / length, 1)
             updates.append(r.mul_(ratio * -η))
-        return from_leaves(updates, params)
+        return updates

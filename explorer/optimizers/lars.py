@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from explorer.base.tensors import constants, from_leaves, leaves, tensor_norms, zeros_like
-from explorer.optimizers.base import Optimizer
+from explorer.base.tensors import blocks, constants, tensor_norms, zeros_like
+from explorer.optimizers.base import Leafwise
 from explorer.optimizers.fields import decay, penalty, positive, rate
 
 
-class LARS(Optimizer):
+class LARS(Leafwise):
     r"""LARS: momentum descent where each weight matrix moves by a share of its own norm.
 
     $$ b_t = \mu\, b_{t-1} + \kappa\,\frac{\lVert\theta_{t-1}\rVert}
@@ -35,13 +35,13 @@ class LARS(Optimizer):
         matrix = constants([float(tensor.dim() > 2) for tensor in params], like=params)
         return {"momentum": zeros_like(params), "matrix": matrix}
 
-    def step(self, state, params, gradients, epoch, train_loss, val_loss):
+    def updates(self, state, params, gradients):
         updates = []
-        for p, g, b, matrix in zip(*map(leaves, (params, gradients, state["momentum"], state["matrix"])), strict=True):
+        for p, g, b, matrix in zip(*map(blocks, (params, gradients, state["momentum"], state["matrix"])), strict=True):
             η, μ, κ, λ = self.symbols("lr", "momentum", "trust", "weight_decay", like=g)
             weight, slope = tensor_norms(p, like=params), tensor_norms(g, like=params)
-            below = slope.add_(λ * weight)
-            ratio = torch.where((matrix > 0) & (weight > 0) & (below > 0), κ * weight / below, 1)
-            b.mul_(μ).add_((p * (matrix * λ)).add_(g).mul_(ratio))
+            below, of_matrix = slope.add_(λ * weight), matrix[..., :1] > 0  # the same in all of a tensor
+            ratio = torch.where(of_matrix & (weight > 0) & (below > 0), κ * weight / below, 1)
+            b.mul_(μ).addcmul_(g, ratio).addcmul_(p, ratio * (of_matrix * λ))
             updates.append(b * -η)
-        return from_leaves(updates, params)
+        return updates
