@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 # torch's CPU threads wait for each other hundreds of times an epoch.  Those that sleep at once are woken late, most of
-# all on a virtual machine (two cores, idle: 42 ms an epoch against 12); those that spin on take the core of the one
-# they wait for, where anything else is busy (868 ms against 32).  So they spin for some 10 µs and sleep then:
+# all on a virtual machine (two idle cores: 42 ms an epoch); those that spin for long take the core from the one they
+# wait for, where another program is busy (230 ms).  So GNU's spin for some 10 µs and then sleep (12 and 50 ms):
 # assets/performance.md.  Read once, when torch is first imported.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tournament_tiny import TINY
 
+from explorer import optimizers
 from explorer.tournament import Outcome, Trial, Workload, here
 from explorer.tournament import targets as rule
 
@@ -52,6 +53,14 @@ def test_the_best_classic_is_run_again_and_the_median_counts():
     assert made["targets"] == pytest.approx([1.25, 305, 1.05])
     assert made["best_over_least"] == {"nesterov": 3.0, "heavy_ball": 1.0, "adamw": 2.0, "nadamw": 1.2}
     assert made["rule"]["trials"] == 2
+
+
+def test_another_default_is_another_trial(monkeypatch):
+    before = [unit.key for unit in rule.trials(WORKLOAD, RULE)]
+    monkeypatch.setattr(optimizers.get("nesterov").param["momentum"], "default", 0.8)  # heavy ball's as well
+    assert [a == b for a, b in zip(before, (unit.key for unit in rule.trials(WORKLOAD, RULE)), strict=True)] == [
+        name not in ("nesterov", "heavy_ball") for name in rule.CLASSICS
+    ]
 
 
 def test_fewer_instances_are_the_first_ones():

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from explorer.optimizers import Optimizer
-from explorer.tournament.rulesets import Point, Ruleset, Space
+from explorer.tournament.rulesets import Ruleset, Space
 from explorer.tournament.units import Entry, Unit
 from explorer.tournament.workloads import Workload
 
@@ -90,7 +89,7 @@ class Spec:
                             study=study,
                             workload=workload.name,
                             kind=workload.kind,
-                            entry=_whole(submission.entry, made[submission.name], points[submission.name]),
+                            entry=submission.entry.whole(made[submission.name], points[submission.name]),
                             points=points[submission.name],
                             settings=workload.settings,
                             seeds=workload.seeds(study),
@@ -98,12 +97,6 @@ class Spec:
                             max_epochs=ruleset.epochs(self.max_epochs),
                             precision=self.precision,
                         )
-
-
-def _whole(entry: Entry, made: Optimizer, points: Sequence[Point]) -> Entry:
-    """The entry with every hyperparameter told that the points leave: another default is other work."""
-    told = {name for point in points for name in point}
-    return replace(entry, settings={name: value for name, value in made.values.items() if name not in told})
 
 
 def _submission(submission: Submission) -> dict[str, Any]:

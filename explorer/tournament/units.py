@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -31,6 +31,16 @@ class Entry:
         if self.plugin:
             return optimizers.load(self.plugin, self.modify, **fixed)
         return optimizers.create(self.optimizer, self.modify, **fixed)
+
+    def whole(self, made: Optimizer, points: Sequence[Point]) -> Self:
+        """The same, with every hyperparameter of `made` told that `points` leave: another default is other work.
+
+        A plug-in's defaults are in its file, whose content is told already.
+        """
+        if self.plugin:
+            return self
+        told = {name for point in points for name in point}
+        return replace(self, settings={name: value for name, value in made.values.items() if name not in told})
 
 
 @dataclass(frozen=True)
