@@ -23,7 +23,7 @@ class AdaGrad(Elementwise):
     key = "adagrad"
     memory = ("squares",)
 
-    lr = rate(3e-3, "Learning rate η: the first step of every weight.")
+    lr = rate(6e-3, "Learning rate η: the first step of every weight.")
     eps = small(1e-10, "Added to the root ε, in units of the gradient.")
 
     def rule(self, p, g, t, squares):

@@ -28,7 +28,7 @@ class Adan(Elementwise):
     key = "adan"
     memory = ("m", "v", "n", "last")
 
-    lr = rate(1e-3, "Learning rate η: about the step of one weight.")
+    lr = rate(2e-3, "Learning rate η: about the step of one weight.")
     beta1 = decay(0.98, "Decay β₁ of the mean gradient, per step.")
     beta2 = decay(0.92, "Decay β₂ of the mean difference, per step.")
     beta3 = decay(0.99, "Decay β₃ of the mean square, per step.")

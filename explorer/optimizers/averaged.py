@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from explorer.optimizers.adam import AdamW
+from explorer.optimizers.fields import rate
 from explorer.optimizers.modifiers.averages import EMA, LAWA, Lookahead
 from explorer.optimizers.modifiers.sam import SAM
+
+ADAMS = "Learning rate η: about the step of one weight, AdamW's."
 
 
 class EMAAdamW(EMA, AdamW):
@@ -12,11 +15,15 @@ class EMAAdamW(EMA, AdamW):
 
     key = "ema_adamw"
 
+    lr = rate(3e-4, ADAMS)
+
 
 class LAWAAdamW(LAWA, AdamW):
     __doc__ = f"AdamW under latest weight averaging: the modifier `lawa` around `adamw`.\n\n    {LAWA.__doc__}"
 
     key = "lawa_adamw"
+
+    lr = rate(1.5e-2, ADAMS)
 
 
 class LookaheadAdamW(Lookahead, AdamW):
@@ -29,3 +36,5 @@ class SAMAdamW(SAM, AdamW):
     __doc__ = f"AdamW with gradients taken uphill: the modifier `sam` around `adamw`.\n\n    {SAM.__doc__}"
 
     key = "sam_adamw"
+
+    lr = rate(1.5e-3, ADAMS)

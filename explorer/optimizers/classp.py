@@ -24,7 +24,7 @@ class CLASSP(Elementwise):
     key = "classp"
     memory = ("adjusted",)
 
-    lr = rate(3e-3, "Learning rate η: the first step of every weight.")
+    lr = rate(6e-3, "Learning rate η: the first step of every weight.")
     power = positive(2.0, "Power p of the gradients that are summed: adjustment suppression.", 0.5, 8)
     gradient_threshold = small(
         1e-6, "Threshold τ that a squared gradient must exceed, in units of that square.", high=1

@@ -29,7 +29,7 @@ class PolarGrad(Hybrid):
     vector_rate = "vector_lr"
     rates = ("lr", "vector_lr")
 
-    lr = rate(1e-4, "Learning rate η of the hidden matrices: a step's spectral norm over the momentum's nuclear norm.")
+    lr = rate(1e-5, "Learning rate η of the hidden matrices: a step's spectral norm over the momentum's nuclear norm.")
     momentum = decay(0.95, "Momentum μ of the matrices, per step.")
     vector_lr = rate(1e-3, "AdamW's learning rate for everything that is not a hidden matrix.")
     weight_decay = penalty(0.0, "Decoupled decay λ: share of a weight lost per unit of learning rate.")

@@ -28,7 +28,7 @@ class RAdam(Elementwise):
     key = "radam"
     memory = ("m", "v")
 
-    lr = rate(1e-3, "Learning rate η: about the step of one weight.")
+    lr = rate(1e-4, "Learning rate η: about the step of one weight.")
     beta1 = decay(0.9, "Decay β₁ of the mean, per step.")
     beta2 = decay(0.999, "Decay β₂ of the mean square, per step.")
     eps = small(1e-8, "Added to the root ε, in units of the gradient.")

@@ -21,7 +21,7 @@ class RMSprop(Elementwise):
     key = "rmsprop"
     memory = ("v", "momentum")
 
-    lr = rate(3e-4, "Learning rate η: about the step of one weight.")
+    lr = rate(6e-5, "Learning rate η: about the step of one weight.")
     beta = decay(0.99, "Decay β of the mean square, per step.")
     momentum = decay(0.0, "Momentum μ: the share of the last step that is kept, no unit.")
     eps = small(1e-8, "Added to the root ε, in units of the gradient.")

@@ -30,7 +30,7 @@ class Shampoo(Kronecker):
 
     key = "shampoo"
 
-    lr = rate(1e-3, "Learning rate η: as Adam's.")
+    lr = rate(2e-4, "Learning rate η: as Adam's.")
     ridge = small(1e-6, "Ridge ρ added to the statistics, as a share of their trace.", 1e-7, 1e-2)
 
     def matrix_rule(self, state, place, g, t):
