@@ -10,7 +10,7 @@ os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
 import torch
 
 import explorer as ex
-from explorer.challenge.fused import FusedMLP
+from explorer.challenge.fused import FusedMLP, tiles
 from explorer.challenge.model import StackedMLP, initialize
 from explorer.optimizers.base import Elementwise
 from explorer.training import Fleet
@@ -91,14 +91,45 @@ def elementwise(key):
     return True
 
 
+def joined(key, **fields):
+    """Two steps that move square weights where their gradients arise are two that write all gradients down first."""
+    challenge = ex.Challenge.preset("tig", batch_size=64, **fields)
+    optimizer = ex.optimizers.create(key)
+    sides = []
+    for join in (False, True):
+        torch.manual_seed(0)
+        net = FusedMLP(challenge, RUNS, CPU, "float32")
+        net.tiles = tiles(64, "float32")
+        params = net.layout.zeros(RUNS, CPU, torch.float32)
+        initialize(challenge, params, torch.arange(RUNS))
+        state = optimizer.init_state(params, torch.arange(RUNS))
+        memories = [state[name].flat for name in optimizer.memory]
+
+        def move(p, g, t, *rest):
+            p.add_(optimizer.rule(p, g, t.add_(1), *rest))
+
+        tensors = [params.flat, net.gradients.flat, state["t"], *memories]
+        fused = fuse(key, move, tensors, net.join() if join else None)
+        assert fused.joined == join
+        for _ in range(2):
+            x, y = torch.randn(RUNS, 40, challenge.input_dims), torch.randn(RUNS, 40, challenge.output_dims)
+            net.train_batch(params, x, y, params, whole=not join)
+            fused()
+        squares = [net.gradients[2 * layer] for layer in range(1, 1 + net._square)]
+        assert all(bool(square.any()) != join for square in squares)
+        sides.append([params.flat, state["t"], *memories])
+    for apart, together in zip(*sides, strict=True):
+        assert distance(together, apart.double()) < 1e-6, key
+
+
 def scheduled():
     """A fleet whose schedule, of its own in every run, scales a fused rule is one that goes operation by operation."""
 
     class Fused(Fleet):
-        def _one_kernel(self, name, body, tensors):
+        def _one_kernel(self, name, body, tensors, join=None):
             if name.endswith("_move"):
                 return fuse(name, body, tensors)
-            return super()._one_kernel(name, body, tensors)
+            return super()._one_kernel(name, body, tensors, join)
 
     sizes = {"num_hidden_layers": 2, "train_size": 60, "val_size": 20, "test_size": 20, "batch_size": 30}
     challenge = ex.Challenge.preset("tig", width=16, **sizes)
@@ -170,6 +201,8 @@ if __name__ == "__main__":
     rules = [cls.key for cls in shelf if issubclass(cls, Elementwise) and cls.step is Elementwise.step]
     fused = {key for key in rules if elementwise(key)}
     assert fused >= {"sgd", "heavy_ball", "adam", "adamw", "lion", "rmsprop"}, fused
+    joined("adam", num_hidden_layers=3, width=64)
+    joined("adan", num_hidden_layers=4, width=40, frozen_layers=0)
     scheduled()
     verdict()
     not_elementwise()

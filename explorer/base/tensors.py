@@ -80,6 +80,7 @@ class Tensors(list[Tensor]):
         self.layout = layout
         self.buffer = buffer
         self.flat = buffer[:, : layout.trainable_size]
+        self._of_runs: list[list[Tensor]] = []
         runs = buffer.shape[0]
         super().__init__(
             buffer[:, start : start + prod(slot.shape)].view(runs, *slot.shape)
@@ -91,6 +92,12 @@ class Tensors(list[Tensor]):
     def names(self) -> tuple[str, ...]:
         """The slots' names, in the list's order."""
         return tuple(slot.name for slot in self.layout.slots)
+
+    def of_runs(self) -> list[list[Tensor]]:
+        """Each run's tensors, `[*slot.shape]`; made once, since views cost as much as small products."""
+        if not self._of_runs:
+            self._of_runs = [list(tensors) for tensors in zip(*(tensor.unbind() for tensor in self), strict=True)]
+        return self._of_runs
 
     @property
     def trainable(self) -> tuple[bool, ...]:

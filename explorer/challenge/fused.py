@@ -8,6 +8,7 @@ The same mathematics as `StackedMLP`, its literal twin; what differs is how it i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 from explorer.base.launch import launch
 from explorer.base.tensors import Tensors
 from explorer.challenge import kernels
-from explorer.challenge.model import EPS, MOMENTUM, Network
+from explorer.challenge.model import EPS, MOMENTUM, Join, Network
 from explorer.challenge.settings import Challenge
 
 LARGEST_BATCH = 256
@@ -38,23 +39,30 @@ def supports(challenge: Challenge, device: torch.device, precision: str) -> bool
 @dataclass(frozen=True)
 class Tiles:
     """How kernels are cut: columns of a layer's tile, its step along the sum and its warps; rows of an output tile;
-    rows, columns, step and warps for square gradients and for evaluation."""
+    rows, columns, step and warps for square gradients, for evaluation, and for square gradients that move the weights
+    on the spot, if that is worth while."""
 
     layer: tuple[int, int, int]
     output: int
     square: tuple[int, int, int, int]
     evaluation: tuple[int, int, int, int]
+    joined: tuple[int, int, int, int] | None = None
 
 
 def tiles(runs: int, precision: str) -> Tiles:
-    """Measured on an H100: small tiles spread few runs over the card, large ones read less memory once it is full."""
+    """Measured on an H100: small tiles spread few runs over the card, large ones read less memory once it is full.
+
+    Weights are moved on the spot in small tiles, whose optimizer waits for memory while others multiply.
+    """
     if runs <= 8:
         if precision == "tf32":
             return Tiles(layer=(8, 128, 4), output=16, square=(32, 32, 32, 4), evaluation=(64, 16, 64, 4))
         return Tiles(layer=(8, 128, 8), output=16, square=(32, 64, 64, 4), evaluation=(64, 16, 128, 4))
     if precision == "tf32":
-        return Tiles(layer=(32, 32, 4), output=64, square=(128, 128, 32, 8), evaluation=(128, 64, 32, 4))
-    return Tiles(layer=(64, 32, 4), output=64, square=(128, 64, 32, 4), evaluation=(128, 64, 32, 8))
+        return Tiles(layer=(32, 32, 4), output=64, square=(128, 128, 32, 8), evaluation=(128, 64, 32, 4),
+                     joined=(32, 32, 32, 2))  # fmt: skip
+    return Tiles(layer=(64, 32, 4), output=64, square=(128, 64, 32, 4), evaluation=(128, 64, 32, 8),
+                 joined=(32, 64, 32, 4))  # fmt: skip
 
 
 class FusedMLP(Network):
@@ -88,8 +96,11 @@ class FusedMLP(Network):
         self._square = sum(self._trained[1:hidden])
         """How many width × width weights are trained: those of the hidden layers from the second to the frozen."""
         self._rows = _step(self.largest_batch, LARGEST_BATCH)
+        self._size = 0  # of the last batch
 
-    def train_batch(self, params: Tensors, x: Tensor, y: Tensor, statistics: Tensors | None) -> Tensor:
+    def train_batch(
+        self, params: Tensors, x: Tensor, y: Tensor, statistics: Tensors | None, whole: bool = True
+    ) -> Tensor:
         size, width, runs = x.shape[1], self.challenge.width, self.runs
         run, room = params.buffer.stride(0), self.largest_batch * width
         columns, step, warps = self.tiles.layer
@@ -135,15 +146,30 @@ class FusedMLP(Network):
                 BIAS=self._biases[layer], BK=_step(inputs, step), **tile, **follows,
             )  # fmt: skip
             above, above_run, inputs = self._delta[layer], room, width
-        if self._square:
-            rows, columns, step, warps = self.tiles.square
-            cells = triton.cdiv(width, rows) * triton.cdiv(width, columns)
-            launch(kernels.weight_gradients, (cells, self._square, runs),
-                self._delta[1], self._normalized[0], self.gradients.buffer, run, self._weights[1], size,
-                runs * room, room, N=width, ROWS=self._rows, STRIDE=self._stride, BM=rows, BN=columns, BK=step,
-                num_warps=warps, **products, **follows,
-            )  # fmt: skip
+        self._size = size
+        if self._square and whole:
+            self._squares(self.tiles.square, kernels.weight_gradients, self.gradients.buffer, run)
         return squared
+
+    def join(self) -> Join | None:
+        if not self._square or self.tiles.joined is None:
+            return None
+        beside = torch.ones(self.layout.trainable_size, dtype=torch.bool)
+        for start in self._weights[1 : 1 + self._square]:
+            beside[start : start + self.challenge.width**2] = False
+        places = beside.nonzero()[:, 0].to(self.gradients.buffer.device)
+        return Join(self.gradients.flat, places, partial(self._squares, self.tiles.joined))
+
+    def _squares(self, tile: tuple[int, int, int, int], kernel: Any, *arguments: Any) -> None:
+        """Launch `kernel`, which calls `kernels.square_gradients`, over the square weights after a batch's backward."""
+        width, room = self.challenge.width, self.largest_batch * self.challenge.width
+        rows, columns, step, warps = tile
+        cells = triton.cdiv(width, rows) * triton.cdiv(width, columns)
+        launch(kernel, (cells, self._square, self.runs),
+            *arguments, self._delta[1], self._normalized[0], self._size, self.runs * room, room, self._weights[1],
+            N=width, ROWS=self._rows, STRIDE=self._stride, BM=rows, BN=columns, BK=step, PRECISION=self.precision,
+            CHAINED=self._chained, num_warps=warps, launch_pdl=self._chained,
+        )  # fmt: skip
 
     def losses(self, params: Tensors, x: Tensor, y: Tensor, out: Tensor) -> None:
         size, width, runs = x.shape[1], self.challenge.width, self.runs

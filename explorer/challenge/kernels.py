@@ -209,12 +209,13 @@ def backward_layer(above, above_run, parameters, parameters_run, weight_above, n
             )
 
 
-@triton.jit(do_not_specialize=["B"])
-def weight_gradients(delta, below, gradients, gradients_run, weight, B, layer_room, room_run,
+@triton.jit
+def square_gradients(delta, below, B, layer_room, room_run, weight,
                      N: tl.constexpr, ROWS: tl.constexpr, STRIDE: tl.constexpr,
                      BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
                      CHAINED: tl.constexpr):  # fmt: skip
-    """Σ_b delta[b, out] · below[b, in] of several square layers at once; their weights lie STRIDE elements apart.
+    """A program's tile of Σ_b delta[b, out] · below[b, in], of one of several square layers, whose weights lie STRIDE
+    elements apart: its run, where its elements lie in that run's row, which of them exist, and their gradients.
 
     delta and below start at the first of these layers and go on layer_room elements a layer.
     """
@@ -230,5 +231,17 @@ def weight_gradients(delta, below, gradients, gradients_run, weight, B, layer_ro
         d = tl.load(delta + start + b[None, :] * N + outs[:, None], (b[None, :] < B) & (outs[:, None] < N), other=0.0)
         h = tl.load(below + start + b[:, None] * N + ins[None, :], (b[:, None] < B) & (ins[None, :] < N), other=0.0)
         total = tl.dot(d, h, total, input_precision=PRECISION)
-    at = gradients + run * gradients_run + weight + layer * STRIDE + outs[:, None] * N + ins[None, :]
-    tl.store(at, total, (outs[:, None] < N) & (ins[None, :] < N))
+    at = weight + layer * STRIDE + outs[:, None] * N + ins[None, :]
+    return run, at, (outs[:, None] < N) & (ins[None, :] < N), total
+
+
+@triton.jit(do_not_specialize=["B"])
+def weight_gradients(gradients, gradients_run, delta, below, B, layer_room, room_run, weight,
+                     N: tl.constexpr, ROWS: tl.constexpr, STRIDE: tl.constexpr,
+                     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
+                     CHAINED: tl.constexpr):  # fmt: skip
+    """The gradients of several square layers at once, written down."""
+    run, at, inside, total = square_gradients(
+        delta, below, B, layer_room, room_run, weight, N, ROWS, STRIDE, BM, BN, BK, PRECISION, CHAINED
+    )
+    tl.store(gradients + run * gradients_run + at, total, inside)

@@ -7,6 +7,8 @@ layer.  Gradients are written by hand, so nothing is recorded and nothing alloca
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from typing import ClassVar
@@ -72,6 +74,20 @@ class _Room:
         self.whole, self.columns, self.runs = whole, whole.flatten(1), whole.transpose(0, 1)
 
 
+@dataclass(frozen=True)
+class Join:
+    """Where a network's gradients arise tile by tile, so that weights can be moved before any is written down.
+
+    gradients: the tensor `[R, T]` that need not be filled for the weights in tiles.  beside: where in a run's row the
+    others lie, int64.  launch: launches a Triton kernel over the tiles, with its own arguments before those of
+    `kernels.square_gradients`.
+    """
+
+    gradients: Tensor
+    beside: Tensor
+    launch: Callable[..., None]
+
+
 class Network:
     """What every way to compute the R networks shares: where tensors lie, and the forward pass with running statistics.
 
@@ -96,12 +112,19 @@ class Network:
         batch, heldout = min(challenge.batch_size, challenge.train_size), challenge.val_size + challenge.test_size
         return (cls.activations * (challenge.num_hidden_layers + 1) * batch + 3 * heldout) * challenge.width
 
-    def train_batch(self, params: Tensors, x: Tensor, y: Tensor, statistics: Tensors | None) -> Tensor:
+    def train_batch(
+        self, params: Tensors, x: Tensor, y: Tensor, statistics: Tensors | None, whole: bool = True
+    ) -> Tensor:
         """Fill `gradients` for one batch; return each run's summed squared error, in parts to be added: `[parts, R]`.
 
-        statistics: the tensors whose running statistics take in this batch, or None to leave them.
+        statistics: the tensors whose running statistics take in this batch, or None to leave them.  whole: whether
+        those gradients are wanted, too, that somebody who `join`s takes where they arise.
         """
         raise NotImplementedError
+
+    def join(self) -> Join | None:
+        """How to move weights where their gradients arise, after a batch's backward; None where that is impossible."""
+        return None
 
     def evaluate(self, params: Tensors, x: Tensor) -> Tensor:
         """Outputs `[R, B, O]` with the running statistics in place of the batch's."""
@@ -163,7 +186,7 @@ class StackedMLP(Network):
             for size in {end - start for start, end in challenge.batches()}
         }
 
-    def train_batch(self, params: Tensors, x: Tensor, y: Tensor, statistics: Tensors | None) -> Tensor:
+    def train_batch(self, params, x, y, statistics, whole=True):
         size = x.shape[1]
         *rooms, behind, below = self._rooms[size]
         relu, normalized = rooms[: self.hidden], rooms[self.hidden :]

@@ -14,7 +14,7 @@ class Momentum(Elementwise):
     memory = ("momentum",)
     nesterov = False
 
-    lr = rate(3e-4, "Learning rate η: step length per unit of gradient.")
+    lr = rate(1.5e-4, "Learning rate η: step length per unit of gradient.")
     momentum = decay(0.9, "Momentum μ: the share of the last step's direction that is kept, no unit.")
     weight_decay = penalty(0.0, "L2 penalty λ added to the gradient.", high=0.1)
 
@@ -58,7 +58,7 @@ class HeavyBall(Momentum):
 
     key = "heavy_ball"
 
-    lr = rate(5e-4, "Learning rate η: step length per unit of gradient.")
+    lr = rate(1e-4, "Learning rate η: step length per unit of gradient.")
 
 
 class Nesterov(Momentum):

@@ -1,7 +1,7 @@
 """What a workload asks for: the validation losses that a well-tuned classic reaches, by a written rule.
 
 1. SGD with Nesterov's momentum, heavy ball, AdamW and NAdamW each get the same number of trials, drawn as under
-   external tuning, on every instance, and train to their end.
+   external tuning from spaces of their own, on every instance, and train to their end.
 2. A trial's best validation loss on an instance is divided by the least that any trial reached there, since instances
    differ tenfold.  The trial with the least median over instances is the best.
 3. The best trial is run again, 20 times an instance, with other starts and orders of batches.
@@ -23,12 +23,18 @@ import numpy as np
 import torch
 
 from explorer import optimizers
-from explorer.tournament.rulesets import External, Point
+from explorer.tournament.rulesets import External, Point, Space
 from explorer.tournament.units import Entry, Outcome, Unit
 from explorer.tournament.workloads import INSTANCES, Workload
 
 FILE = Path(__file__).parent / "targets.json"
-CLASSICS = ("nesterov", "heavy_ball", "adamw", "nadamw")
+CLASSICS: dict[str, Space] = {
+    "nesterov": {"lr": (3e-5, 3e-3)},
+    "heavy_ball": {"lr": (5e-5, 5e-3)},
+    "adamw": {"lr": (3e-4, 3e-2)},
+    "nadamw": {"lr": (1e-4, 1e-2)},
+}
+"""Written out, so that a target does not move when somebody finds a better default."""
 FIRST_RERUN = 1000
 """Of the runs that targets are made of; studies count from 0 and never come so far."""
 
@@ -86,7 +92,7 @@ def make(workload: Workload, rule: Rule, play: Play) -> dict[str, Any]:
     for unit, outcome in play(trials(workload, rule)):
         tried += [(unit.submission, trial.point, np.array(trial.best)) for trial in outcome.trials]
     # By name and point, so that whichever unit came first changes nothing.
-    tried.sort(key=lambda one: (CLASSICS.index(one[0]), sorted(one[1].items())))
+    tried.sort(key=lambda one: (list(CLASSICS).index(one[0]), sorted(one[1].items())))
     least = np.min([best for *_, best in tried], axis=0)
     scores = [float(np.median(best / least)) for *_, best in tried]
     name, point, _ = tried[int(np.argmin(scores))]
@@ -111,8 +117,8 @@ def make(workload: Workload, rule: Rule, play: Play) -> dict[str, Any]:
 def trials(workload: Workload, rule: Rule) -> list[Unit]:
     """One fleet a classic: its trials on every instance."""
     ruleset = External(trials=rule.trials)
-    spaces = {name: ruleset.points(optimizers.get(name), {}, 0) for name in CLASSICS}
-    return [_unit(workload, rule, name, points, [FIRST_RERUN]) for name, points in spaces.items()]
+    drawn = {name: ruleset.points(optimizers.get(name), space, 0) for name, space in CLASSICS.items()}
+    return [_unit(workload, rule, name, points, [FIRST_RERUN]) for name, points in drawn.items()]
 
 
 def reruns(workload: Workload, rule: Rule, name: str, point: Point) -> Unit:

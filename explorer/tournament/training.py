@@ -1,4 +1,4 @@
-"""Training one unit: a fleet until every trial is decided, its clock without evaluation."""
+"""Training one unit: a fleet until its study is decided, its clock without evaluation."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ def train(
     interrupted: Callable[[], bool] = lambda: False,
     before_epoch: Callable[[int], object] = lambda epoch: None,
 ) -> Outcome | None:
-    """Train `unit` on `device` until all its trials are decided; None if `interrupted()` became true before.
+    """Train `unit` on `device` until its study is decided; None if `interrupted()` became true before.
 
     interrupted: asked between two batches.  before_epoch: told of each epoch, from 1; what it takes is nobody's time,
     so it may wait as long as a pause lasts.
 
-    A trial is decided when the median of its instances reached its target, or no run of it goes on.  On a CPU one
-    thread computes, wherever that is: sums taken in another order would end in other epochs.
+    A study is decided when the median instance of one trial reached its target, since the fastest trial is what counts
+    and all share a clock, or when no run goes on.  On a CPU one thread computes, wherever that is: sums taken in another
+    order would end in other epochs.
 
     An optimizer that raises, or a device that runs out of memory, ends the trials as misses, with a sentence.
     `ValueError` where the device is not there, or the fleet does not fit it.
@@ -125,8 +126,7 @@ def _decided(unit: Unit, history: History) -> bool:
         return False
     shape = (len(unit.points), len(unit.seeds))
     reached = np.isfinite(first_reached(history.losses[1].reshape(*shape, -1), np.array([unit.targets])))
-    going = np.array([status == Status.RUNNING for status in history.status]).reshape(shape)
-    return bool(((reached.sum(axis=1) > len(unit.seeds) / 2) | ~going.any(axis=1)).all())
+    return bool((reached.sum(axis=1) > len(unit.seeds) / 2).any())
 
 
 def _outcome(unit: Unit, history: History, evaluation: float, device: str, message: str) -> Outcome:

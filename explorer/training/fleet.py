@@ -20,8 +20,9 @@ from torch import Tensor
 from explorer.base.random import Stream, permutations
 from explorer.base.side_by_side import side_by_side
 from explorer.base.tensors import Tensors
+from explorer.challenge import runwise
 from explorer.challenge.data import Dataset
-from explorer.challenge.model import Network, StackedMLP, initialize
+from explorer.challenge.model import Join, Network, StackedMLP, initialize
 from explorer.challenge.settings import Challenge
 from explorer.optimizers.base import Elementwise, Optimizer
 from explorer.records.records import Phase, Run, Snapshot, Status
@@ -43,6 +44,9 @@ class Fleet:
     precision: float32; tf32, whose products on a CUDA device keep 11 bits of each factor and are faster; float64.
     `ValueError` names a setting that is not allowed, and says how many runs would fit a device that is too small.
     """
+
+    joins = True
+    """Whether an elementwise optimizer may move weights where their gradients arise."""
 
     def __init__(
         self,
@@ -117,6 +121,8 @@ class Fleet:
         judged = [*self._losses, *self._records, self._status, self._epochs, self._best_epoch]
         self._decide = self._one_kernel("verdict", self._judged, [self._now, *judged, self._best_val, self._improved])
         self._in_place = self._bound.moves()
+        self._whole = True
+        """Whether a batch's backward is to write down all gradients."""
         if isinstance(self._bound, Elementwise) and self._in_place:
             self._bound.at_once = self._elementwise(self._bound)
 
@@ -266,7 +272,7 @@ class Fleet:
         params, told = self.params, (self._now, self._losses[0], self._losses[1])
         proposal = self._bound.query_at_params(self.state, params, *told)
         if proposal is None:
-            squared = self.model.train_batch(params, x, y, statistics=params)
+            squared = self.model.train_batch(params, x, y, params, self._whole)
         else:
             statistics = None if self.challenge.restore_statistics else params
             squared = self.model.train_batch(self._as_tensors(proposal), x, y, statistics)
@@ -317,7 +323,8 @@ class Fleet:
                 p.add_(here.rule(p, g, t.add_(1), *memory))
 
         tensors = [weights, self.model.gradients.flat, self.state["t"], *memories, *self._columns.values(), *factor]
-        kernel = self._one_kernel(f"{self.optimizer.key.replace('+', '_')}_move", move, tensors)
+        kernel = self._one_kernel(f"{self.optimizer.key.replace('+', '_')}_move", move, tensors, self._join())
+        self._whole = not getattr(kernel, "joined", False)
 
         def at_once(scale: Tensor | None) -> None:
             if modified and scale is not None:
@@ -329,13 +336,22 @@ class Fleet:
     def _judged(self, now: Tensor, *rest: Tensor) -> None:
         decide(self.challenge, now, list(rest[:3]), list(rest[3:6]), *rest[6:])
 
-    def _one_kernel(self, name: str, body: Callable[..., object], tensors: list[Tensor]) -> Callable[[], object]:
-        """`body(*tensors)`, on a CUDA device in one or two kernels where it is elementwise."""
+    def _join(self) -> Join | None:
+        """How to move square weights where their gradients arise, if nothing but the rule wants to see these."""
+        kind = type(self._bound)
+        plain = {"step": Elementwise, "move": Elementwise, "query_at_params": Optimizer}
+        alone = all(getattr(kind, name) is getattr(base, name) for name, base in plain.items())
+        return self.model.join() if self.joins and alone else None
+
+    def _one_kernel(
+        self, name: str, body: Callable[..., object], tensors: list[Tensor], join: Join | None = None
+    ) -> Callable[[], object]:
+        """`body(*tensors)`, on a CUDA device in a few kernels where it is elementwise."""
         if self.device.type == "cuda" and find_spec("triton") is not None:
             from explorer.training.fuse import Unfusable, fuse
 
             try:
-                return fuse(name, body, tensors)
+                return fuse(name, body, tensors, join)
             except Unfusable as reason:
                 log.debug("%s runs operation by operation: %s", name, reason)
         return lambda: body(*tensors)
@@ -374,6 +390,8 @@ def _network(
 
         if supports(challenge, device, precision):
             return FusedMLP, lambda runs: FusedMLP(challenge, runs, device, precision)
+    if runwise.supports(device, precision):
+        return runwise.RunwiseMLP, lambda runs: runwise.RunwiseMLP(challenge, runs, device)
     return StackedMLP, lambda runs: StackedMLP(challenge, runs, device, devices.precision(precision))
 
 

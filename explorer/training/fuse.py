@@ -10,6 +10,7 @@ tensor once and writes those that changed.  torch itself would go to memory and 
 
 from __future__ import annotations
 
+import inspect
 import linecache
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from explorer.base.launch import launch
+from explorer.challenge.kernels import square_gradients
+from explorer.challenge.model import Join
 
 MOST_RUNS = 4096
 """The first kernel holds all runs in one program."""
@@ -207,8 +210,19 @@ class _Trace(TorchDispatchMode):
         return value.name if value.dtype is dtype else f"{value.name}.to({_TYPES[dtype]})"
 
 
-def fuse(name: str, body: Callable[..., object], tensors: Sequence[Tensor]) -> Callable[[], None]:
-    """What does to `tensors`, in place, the same as `body(*tensors)`, in one or two kernels.
+class Fused:
+    """What `fuse` has made: to be called once a step.  joined: whether it takes square weights' gradients by itself."""
+
+    def __init__(self, launches: Sequence[Callable[[], object]], joined: bool) -> None:
+        self._launches, self.joined = launches, joined
+
+    def __call__(self) -> None:
+        for each in self._launches:
+            each()
+
+
+def fuse(name: str, body: Callable[..., object], tensors: Sequence[Tensor], join: Join | None = None) -> Fused:
+    """What does to `tensors`, in place, the same as `body(*tensors)`, in one or two kernels; with `join` in three.
 
     `[R, T]` tensors must all have the same distance from row to row.  `Unfusable` says what stands against it.
     """
@@ -250,36 +264,47 @@ def fuse(name: str, body: Callable[..., object], tensors: Sequence[Tensor]) -> C
                 first.store(now, tensor, "" if before.kind == "one" else " + i", "i < R")
         kernel, block = first.compile(["i = tl.arange(0, BLOCK)"]), max(16, 1 << (runs - 1).bit_length())
         launches.append(lambda: launch(kernel, (1,), *first.tensors, runs, 0, BLOCK=block))
-    if trace.lines["all"]:
-        second = _Kernel(f"{name}_all")
+    if not trace.lines["all"]:
+        return Fused(launches, joined=False)
+
+    def sweep(kind: str, inside: str, given: Tensor | None = None) -> _Kernel:
+        """What is to be done to the weights at ` + at`, where `inside`; the numbers of `given` are known already."""
+        kernel = _Kernel(f"{name}_{kind}")
         for tensor, before, _ in places:
-            if not before.small:
-                second.load(before, tensor, " + at, i < R")
+            if tensor is given:
+                kernel.lines.append(f"{before.name} = given")
+            elif not before.small:
+                kernel.load(before, tensor, f" + at, {inside}")
         for value in trace.crossing.values():
             tensor = rooms.get(value.name)
             if tensor is None:
                 tensor = next(tensor for tensor, before, _ in small if before.name == value.name)
-            second.load(value, tensor, "" if value.kind == "one" else " + run")
-        second.lines += trace.lines["all"]
+            kernel.load(value, tensor, "" if value.kind == "one" else " + run")
+        kernel.lines += trace.lines["all"]
         for tensor, before, now in places:
             if not before.small and before != now:
-                second.store(now, tensor, " + at", "i < R")
-        size, row = of_weights[0].shape[1], of_weights[0].stride(0)
-        sweep = second.compile(
-            [
-                "run = tl.program_id(1).to(tl.int64)",
-                "i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)",
-                "at = run * ROW + i",
-            ]
-        )
-        grid = (-(-size // BLOCK), runs)
-        launches.append(lambda: launch(sweep, grid, *second.tensors, size, row, BLOCK=BLOCK))
+                kernel.store(now, tensor, " + at", inside)
+        return kernel
 
-    def both() -> None:
-        for each in launches:
-            each()
-
-    return both
+    size, row = of_weights[0].shape[1], of_weights[0].stride(0)
+    start = ["run = tl.program_id(1).to(tl.int64)", "i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)"]
+    written = [tensor for tensor, before, now in places if before != now]
+    if join is not None and not any(tensor is join.gradients for tensor in written):
+        tiles = sweep("squares", "inside", join.gradients)
+        square = tiles.compile_with(square_gradients, "run, at, inside, given")
+        launches.append(lambda: join.launch(square, *tiles.tensors, row))
+        # What is beside the tiles: the same with a list of places.
+        rest = sweep("beside", "i < R")
+        rest.tensors.append(join.beside)
+        start.append(f"at = run * ROW + tl.load(p{len(rest.tensors) - 1} + i, i < R, other=0)")
+        size = len(join.beside)
+    else:
+        rest, join = sweep("all", "i < R"), None
+        start.append("at = run * ROW + i")
+    swept = rest.compile(start)
+    grid = (-(-size // BLOCK), runs)
+    launches.append(lambda: launch(swept, grid, *rest.tensors, size, row, BLOCK=BLOCK))
+    return Fused(launches, joined=join is not None)
 
 
 class _Kernel:
@@ -302,12 +327,23 @@ class _Kernel:
         return f"p{next(i for i, known in enumerate(self.tensors) if tensor is known)}"
 
     def compile(self, start: Sequence[str]) -> Any:
-        """The kernel; Triton reads its source, so that is put where `inspect` looks."""
-        pointers = ", ".join(f"p{index}" for index in range(len(self.tensors)))
-        head = f"def {self.name}({pointers}, R, ROW, BLOCK: tl.constexpr):"
+        """The kernel, whose first lines are `start`."""
+        return self._made(["R", "ROW", "BLOCK: tl.constexpr"], start)
+
+    def compile_with(self, tile: Any, gives: str) -> Any:
+        """The kernel that calls `tile` first, for the names that it `gives`, with arguments that follow its own."""
+        parameters = inspect.signature(tile.fn).parameters.values()
+        told = [one.name if one.annotation is one.empty else f"{one.name}: tl.constexpr" for one in parameters]
+        call = f"{gives} = tile({', '.join(one.name for one in parameters)})"
+        return self._made(["ROW", *told], [call, "at += run * ROW"], tile=tile, do_not_specialize=["B"])
+
+    def _made(self, arguments: Sequence[str], start: Sequence[str], tile: Any = None, **options: Any) -> Any:
+        """Triton reads its source, so that is put where `inspect` looks."""
+        pointers = [f"p{index}" for index in range(len(self.tensors))]
+        head = f"def {self.name}({', '.join([*pointers, *arguments])}):"
         source = "\n    ".join([head, *start, *self.lines]) + "\n"
         file = f"<fused {self.name} {crc32(source.encode())}>"
         linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-        space: dict[str, Any] = {"tl": tl, "__name__": __name__}
+        space: dict[str, Any] = {"tl": tl, "tile": tile, "__name__": __name__}
         exec(compile(source, file, "exec"), space)  # the source is made from the formulas above alone
-        return triton.jit(space[self.name])
+        return triton.jit(space[self.name], **options)
