@@ -7,6 +7,8 @@ import os
 
 os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
 
+from unittest.mock import patch
+
 import torch
 
 import explorer as ex
@@ -142,6 +144,40 @@ def scheduled():
     assert distance(fused.state["v"].flat, plain.state["v"].flat) < 1e-9
 
 
+def modified(key, modifiers):
+    """Under modifiers that hand gradients on, a fleet that moves weights where these arise is one that does not."""
+
+    class Apart(Fleet):
+        joins = False
+
+        def _one_kernel(self, name, body, tensors, join=None):
+            return fuse(name, body, tensors, join) if name.endswith("_move") else lambda: body(*tensors)
+
+    class Joined(Apart):
+        joins = True
+
+    def network(challenge, device, precision):
+        def make(runs):
+            net = FusedMLP(challenge, runs, device, precision)
+            net.tiles = tiles(64, precision)
+            return net
+
+        return FusedMLP, make
+
+    sizes = {"num_hidden_layers": 4, "train_size": 60, "val_size": 20, "test_size": 20, "batch_size": 30}
+    challenge = ex.Challenge.preset("tig", width=16, **sizes)
+    optimizer = ex.optimizers.create(key, modifiers, lr=[1e-3, 3e-3])
+    with patch("explorer.training.fleet._network", network):
+        apart, joined = (kind(challenge, optimizer, [0], "cpu") for kind in (Apart, Joined))
+    assert apart._whole
+    assert joined._whole != optimizer.blind()
+    for _ in range(3):
+        apart.advance()
+        joined.advance()
+    assert distance(joined.params.buffer, apart.params.buffer.double()) < 1e-5
+    return optimizer.blind()
+
+
 def verdict():
     """Ten epochs of one-kernel verdicts, with a run that diverges, are the plain function's to the last bit."""
     challenge = ex.Challenge.preset("tig", patience=3, max_epochs=9)
@@ -204,6 +240,8 @@ if __name__ == "__main__":
     joined("adam", num_hidden_layers=3, width=64)
     joined("adan", num_hidden_layers=4, width=40, frozen_layers=0)
     scheduled()
+    assert modified("level_adam", [])
+    assert modified("sgd", ["cosine:warmup=1", "plateau"])
     verdict()
     not_elementwise()
     print("ok", len(fused))

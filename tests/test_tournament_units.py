@@ -10,6 +10,7 @@ import torch
 from tournament_tiny import TINY, spec, unit
 
 import explorer as ex
+from explorer.base.side_by_side import one_thread
 from explorer.tournament import Entry, Outcome, Store, Tournament, kept, parse, train, training
 from explorer.tournament.units import jointly
 from explorer.tournament.workloads import heat
@@ -45,36 +46,40 @@ def test_points_are_joint_and_not_a_grid():
     assert ex.optimizers.get("adam") is type(ex.optimizers.create("adam"))
 
 
-def test_times_are_read_off_the_losses():
+@pytest.mark.parametrize("place", range(3))
+def test_times_are_read_off_the_losses(place):
     """Against `ex.train` on the same challenge, epoch by epoch, median over instances."""
-    targets = (0.9, 0.7, 0.8)
-    told = unit(points=POINTS, targets=targets)
-    outcome = train(told, "cpu")
+    targets, point = (0.9, 0.7, 0.8), POINTS[place]
+    outcome = train(unit(points=(point,), targets=targets), "cpu")
     assert outcome is not None
-    with torch.random.fork_rng():
-        torch.set_num_threads(1)
-        full = ex.train(
-            heat(TINY), ex.optimizers.create("adam", lr=[0.01, 0.05, 1e-5]), [1, 2, 3], "cpu", max_epochs=30
-        )
-    losses = full.history.val_loss.values.reshape(3, 3, -1)
-    for trial, (point, found) in enumerate(zip(POINTS, outcome.trials, strict=True)):
-        epochs = [
-            next((epoch for epoch, loss in enumerate(run, start=1) if loss <= target), INF)
-            for run, target in zip(losses[trial], targets, strict=True)
-        ]
-        assert found.point == point
-        assert found.epochs == sorted(epochs)[1]
-        assert found.evaluations == 2 * found.epochs  # 64 samples in batches of 32
-        assert np.isfinite(found.seconds) == np.isfinite(found.epochs)
-        if np.isfinite(found.epochs):
-            assert found.seconds == pytest.approx(outcome.clock[int(found.epochs) - 1], abs=1e-6)
-            assert found.nearest <= 1
-    assert outcome.trials[2].epochs == INF
-    assert outcome.trials[2].nearest > 1
+    with one_thread():
+        full = ex.train(heat(TINY), ex.optimizers.create("adam", **point), [1, 2, 3], "cpu", max_epochs=30)
+    losses = full.history.val_loss.values
+    epochs = [
+        next((epoch for epoch, loss in enumerate(run, start=1) if loss <= target), INF)
+        for run, target in zip(losses, targets, strict=True)
+    ]
+    (found,) = outcome.trials
+    assert found.point == point
+    assert found.epochs == sorted(epochs)[1]
+    assert found.evaluations == 2 * found.epochs  # 64 samples in batches of 32
+    assert np.isfinite(found.seconds) == np.isfinite(found.epochs) == (found.nearest <= 1) == (place < 2)
+    if np.isfinite(found.epochs):
+        assert found.seconds == pytest.approx(outcome.clock[int(found.epochs) - 1], abs=1e-6)
     assert outcome.clock[0] > 0
     assert (np.diff(outcome.clock) > 0).all()
     assert outcome.clock[-1] <= outcome.seconds
-    np.testing.assert_allclose(outcome.losses[1][0], losses[1][0][: len(outcome.losses[1][0])], rtol=1e-4)
+    np.testing.assert_allclose(outcome.losses[0][0], losses[0][: len(outcome.losses[0][0])], rtol=1e-4)
+
+
+def test_a_study_stops_with_its_first_trial():
+    alone = train(unit(points=POINTS[1:2], targets=(0.9, 0.7, 0.8)), "cpu")
+    study = train(unit(points=POINTS, targets=(0.9, 0.7, 0.8)), "cpu")
+    assert alone is not None
+    assert study is not None
+    assert study.trials[1].epochs == alone.trials[0].epochs == len(study.clock)
+    assert {trial.epochs for trial in study.trials if trial.point != POINTS[1]} == {INF}
+    assert all(trial.trained == len(study.clock) for trial in study.trials)
 
 
 def test_a_decided_fleet_stops():

@@ -34,6 +34,8 @@ class Optimizer(Declared):
     proposes: ClassVar[bool] = False
     """Whether every gradient is taken at a proposal.  Where the challenge puts running statistics back after a proposal
     too (`restore_statistics`), such an optimizer never trains them: the network is judged with those it began with."""
+    sees_gradients: ClassVar[bool] = True
+    """Whether this class's own `move` looks at gradients, rather than handing them on: to be said beside `move`."""
     rates: ClassVar[tuple[str, ...]] = ("lr",)
     """The hyperparameters that a schedule scales."""
     _batch: tuple[int, int] = (0, 1)
@@ -116,6 +118,12 @@ class Optimizer(Declared):
         return all("move" in vars(kind) for kind in cls.__mro__ if "step" in vars(kind))
 
     @classmethod
+    def blind(cls) -> bool:
+        """Whether no `move`, of the optimizer or a modifier, looks at gradients: a rule gets them where they arise."""
+        moving = [kind for kind in cls.__mro__ if "move" in vars(kind) and kind is not Optimizer]
+        return not any(vars(kind).get("sees_gradients", True) for kind in moving)
+
+    @classmethod
     def sweepable(cls, name: str) -> bool:
         """Whether `name` can differ between the runs of one fleet (real numbers can; switches and counts cannot)."""
         parameter = cls._parameter(name)
@@ -183,6 +191,7 @@ class Elementwise(Optimizer):
     is needed; `rule` is handed a whole fleet's weights at once.
     """
 
+    sees_gradients = False
     memory: ClassVar[tuple[str, ...]] = ()
     at_once: Callable[[Tensor | None], object] | None = None
     """Set by a fleet: the rule on all of its weights, with this factor `[R]` of the learning rates."""

@@ -37,8 +37,8 @@ def train(
     so it may wait as long as a pause lasts.
 
     A study is decided when the median instance of one trial reached its target, since the fastest trial is what counts
-    and all share a clock, or when no run goes on.  On a CPU one thread computes, wherever that is: sums taken in another
-    order would end in other epochs.
+    and all share a clock, or when no run goes on.  On a CPU one thread computes, wherever that is: sums taken in
+    another order would end in other epochs.
 
     An optimizer that raises, or a device that runs out of memory, ends the trials as misses, with a sentence.
     `ValueError` where the device is not there, or the fleet does not fit it.

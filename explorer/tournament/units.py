@@ -93,8 +93,8 @@ class Trial:
 
     seconds: of the device, for the whole fleet, evaluation taken off.  epochs, evaluations: passes over the training
     samples, and gradients, both of one run.  nearest: median over instances of the best validation loss over the
-    target; at most 1 where the target was reached.  trained, spent: epochs, and seconds, until the fleet was decided
-    or the trial's last run ended; the time of a miss is longer.
+    target; at most 1 where the target was reached.  trained, spent: epochs, and seconds, until a trial of the fleet
+    reached its target or this trial's last run ended; the time of a miss is longer.
     """
 
     point: Point

@@ -275,7 +275,7 @@ class Fleet:
             squared = self.model.train_batch(params, x, y, params, self._whole)
         else:
             statistics = None if self.challenge.restore_statistics else params
-            squared = self.model.train_batch(self._as_tensors(proposal), x, y, statistics)
+            squared = self.model.train_batch(self._as_tensors(proposal), x, y, statistics, self._whole)
         self.update()
         return squared
 
@@ -323,7 +323,8 @@ class Fleet:
                 p.add_(here.rule(p, g, t.add_(1), *memory))
 
         tensors = [weights, self.model.gradients.flat, self.state["t"], *memories, *self._columns.values(), *factor]
-        kernel = self._one_kernel(f"{self.optimizer.key.replace('+', '_')}_move", move, tensors, self._join())
+        join = self.model.join() if self.joins and rule.blind() else None
+        kernel = self._one_kernel(f"{self.optimizer.key.replace('+', '_')}_move", move, tensors, join)
         self._whole = not getattr(kernel, "joined", False)
 
         def at_once(scale: Tensor | None) -> None:
@@ -335,13 +336,6 @@ class Fleet:
 
     def _judged(self, now: Tensor, *rest: Tensor) -> None:
         decide(self.challenge, now, list(rest[:3]), list(rest[3:6]), *rest[6:])
-
-    def _join(self) -> Join | None:
-        """How to move square weights where their gradients arise, if nothing but the rule wants to see these."""
-        kind = type(self._bound)
-        plain = {"step": Elementwise, "move": Elementwise, "query_at_params": Optimizer}
-        alone = all(getattr(kind, name) is getattr(base, name) for name, base in plain.items())
-        return self.model.join() if self.joins and alone else None
 
     def _one_kernel(
         self, name: str, body: Callable[..., object], tensors: list[Tensor], join: Join | None = None

@@ -81,5 +81,5 @@ def shows(kind: Any) -> Any:
             for _, shift in shifted:
                 shift.zero_()
 
-    kind.step, kind.move = step, move
+    kind.step, kind.move, kind.sees_gradients = step, move, False
     return kind

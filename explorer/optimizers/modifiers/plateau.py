@@ -23,6 +23,7 @@ class Plateau(Modifier):
     """
 
     modifier = "plateau"
+    sees_gradients = False
 
     plateau_factor = param.Number(0.3, bounds=(0, 1), doc="Factor f of the learning rate at each decay.")
     plateau_patience = param.Number(10, bounds=(0, 1000), softbounds=(0, 50), doc="Epochs without improvement.")

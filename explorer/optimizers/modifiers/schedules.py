@@ -43,7 +43,7 @@ def schedule(kind: Any) -> Any:
         with self.scaled(self._made[kind.modifier]):
             super(kind, self).move(*told)
 
-    kind.step, kind.move = step, move
+    kind.step, kind.move, kind.sees_gradients = step, move, False
     return kind
 
 

@@ -42,5 +42,5 @@ def begins(kind: Any) -> Any:
             for place, tensor in kind.begin(self, state, params).items():
                 params[place].copy_(torch.where(first, tensor, params[place]))
 
-    kind.step, kind.move = step, move
+    kind.step, kind.move, kind.sees_gradients = step, move, False
     return kind
