@@ -21,10 +21,9 @@ class LevelAdam(Offset, Bessel, Identity, Kinks, Cosine, Adam):
 LevelAdam.__doc__ = f"""Level Adam: Adam from a shallow start with spread kinks, evaluated at its scale and height.
 
     What each part brings: the mean squared distance to the true function as a multiple of Adam's, with 95 % intervals
-    over 64 paired instances of `tig` with 14 layers (at earlier settings: η = 2e-4, E = 100, `offset_wait` 6,
-    `offset_rest` 2).  With all parts 0.043 [0.038, 0.047]; without the identity start 0.059 [0.053, 0.066], without
-    Bessel's factor 0.071 [0.063, 0.081], without kinks 0.088 [0.079, 0.098], without the cosine 0.114 [0.097, 0.133],
-    without the offset 0.687 [0.624, 0.751].
+    over 64 paired instances of `tig` with 14 layers.  With all parts 0.041 [0.037, 0.045]; without the identity start
+    0.052 [0.046, 0.058], without Bessel's factor 0.067 [0.060, 0.075], without kinks 0.089 [0.080, 0.100], without the
+    cosine 0.203 [0.170, 0.247], without the offset 0.671 [0.613, 0.732].
 
     {Cosine.__doc__}
 
