@@ -25,7 +25,9 @@ _linear: Callable[..., Tensor] | None = getattr(getattr(torch.ops.mkldnn, "_line
 
 def supports(device: torch.device, precision: str) -> bool:
     """Whether `RunwiseMLP` can compute here."""
-    return device.type == "cpu" and precision == "float32" and _linear is not None and torch.backends.mkldnn.is_available()
+    return (
+        device.type == "cpu" and precision == "float32" and _linear is not None and torch.backends.mkldnn.is_available()
+    )
 
 
 class RunwiseMLP(Network):
