@@ -16,7 +16,8 @@ from explorer.challenge.fused import FusedMLP, tiles
 from explorer.challenge.model import StackedMLP, initialize
 from explorer.optimizers.base import Elementwise
 from explorer.training import Fleet
-from explorer.training.fuse import Unfusable, fuse
+from explorer.training.fuse import Fused, Unfusable, fuse
+from explorer.training.graph import tensors_of
 from explorer.training.verdict import decide
 
 RUNS, CPU = 3, torch.device("cpu")
@@ -127,16 +128,12 @@ def joined(key, **fields):
 def scheduled():
     """A fleet whose schedule, of its own in every run, scales a fused rule is one that goes operation by operation."""
 
-    class Fused(Fleet):
-        def _one_kernel(self, name, body, tensors, join=None):
-            if name.endswith("_move"):
-                return fuse(name, body, tensors)
-            return super()._one_kernel(name, body, tensors, join)
-
     sizes = {"num_hidden_layers": 2, "train_size": 60, "val_size": 20, "test_size": 20, "batch_size": 30}
     challenge = ex.Challenge.preset("tig", width=16, **sizes)
     optimizer = ex.optimizers.create("adamw", ["cosine:epochs=2,final=0.3"], lr=[1e-3, 3e-2])
-    plain, fused = (kind(challenge, optimizer, [0], "cpu", "float64") for kind in (Fleet, Fused))
+    plain = Fleet(challenge, optimizer, [0], "cpu", "float64")
+    with patch("explorer.training.moving.one_kernel", fuse):
+        fused = Fleet(challenge, optimizer, [0], "cpu", "float64")
     for _ in range(3):
         plain.advance()
         fused.advance()
@@ -144,17 +141,15 @@ def scheduled():
     assert distance(fused.state["v"].flat, plain.state["v"].flat) < 1e-9
 
 
-def modified(key, modifiers):
-    """Under modifiers that hand gradients on, a fleet that moves weights where these arise is one that does not."""
+class Apart(Fleet):
+    """A fleet whose square weights move after all gradients are there."""
 
-    class Apart(Fleet):
-        joins = False
+    joins = False
 
-        def _one_kernel(self, name, body, tensors, join=None):
-            return fuse(name, body, tensors, join) if name.endswith("_move") else lambda: body(*tensors)
 
-    class Joined(Apart):
-        joins = True
+def fleets(challenge, optimizer):
+    """Three fleets of the fused network, on a CPU, after three epochs: with the optimizer operation by operation, in
+    kernels of its own, and where gradients arise."""
 
     def network(challenge, device, precision):
         def make(runs):
@@ -164,18 +159,43 @@ def modified(key, modifiers):
 
         return FusedMLP, make
 
-    sizes = {"num_hidden_layers": 4, "train_size": 60, "val_size": 20, "test_size": 20, "batch_size": 30}
-    challenge = ex.Challenge.preset("tig", width=16, **sizes)
-    optimizer = ex.optimizers.create(key, modifiers, lr=[1e-3, 3e-3])
     with patch("explorer.training.fleet._network", network):
-        apart, joined = (kind(challenge, optimizer, [0], "cpu") for kind in (Apart, Joined))
-    assert apart._whole
-    assert joined._whole != optimizer.blind()
-    for _ in range(3):
-        apart.advance()
-        joined.advance()
+        found = [Apart(challenge, optimizer, [0], "cpu")]
+        with patch("explorer.training.moving.one_kernel", fuse):
+            found += [kind(challenge, optimizer, [0], "cpu") for kind in (Apart, Fleet)]
+    for fleet in found:
+        for _ in range(3):
+            fleet.advance()
+    return found
+
+
+SMALL = {"width": 16, "train_size": 60, "val_size": 20, "test_size": 20, "batch_size": 30}
+
+
+def modified(key, modifiers):
+    """Under modifiers that hand gradients on, a fleet that moves weights where these arise is one that does not."""
+    challenge = ex.Challenge.preset("tig", num_hidden_layers=4, **SMALL)
+    optimizer = ex.optimizers.create(key, modifiers, lr=[1e-3, 3e-3])
+    assert optimizer.blind()
+    _, apart, joined = fleets(challenge, optimizer)
+    assert (apart._move.whole, joined._move.whole) == (True, False)
     assert distance(joined.params.buffer, apart.params.buffer.double()) < 1e-5
-    return optimizer.blind()
+
+
+def uniform(key, modifiers=()):
+    """A step of one rule for all weights, proposals and averages and all, is the same in kernels, apart and joined."""
+    challenge = ex.Challenge.preset("tig", num_hidden_layers=4, restore_statistics=False, **SMALL)
+    optimizer = ex.optimizers.create(key, modifiers, lr=[1e-3, 3e-3])
+    assert optimizer.steps_uniformly()
+    plain, *others = fleets(challenge, optimizer)
+    assert plain._move._how == plain._move._by_updates
+    for fleet in others:
+        assert isinstance(fleet._move._how, Fused), key
+        assert fleet._move.whole != fleet.joins
+        ours, theirs = (tensors_of([one.params, one.state]) for one in (fleet, plain))
+        for found, expected in zip(ours, theirs, strict=True):
+            if expected.dtype.is_floating_point and expected.any():
+                assert distance(found, expected.double()) < 1e-4, key
 
 
 def verdict():
@@ -240,8 +260,11 @@ if __name__ == "__main__":
     joined("adam", num_hidden_layers=3, width=64)
     joined("adan", num_hidden_layers=4, width=40, frozen_layers=0)
     scheduled()
-    assert modified("level_adam", [])
-    assert modified("sgd", ["cosine:warmup=1", "plateau"])
+    modified("level_adam", [])
+    modified("sgd", ["cosine:warmup=1", "plateau"])
+    for key in ("ema_adamw", "lookahead_adamw", "sam_adamw", "schedule_free_sgd", "schedule_free_adamw"):
+        uniform(key)
+    uniform("lion", ["cosine:epochs=3", "ema"])
     verdict()
     not_elementwise()
     print("ok", len(fused))

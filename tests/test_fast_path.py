@@ -182,7 +182,7 @@ def test_weights_that_move_where_their_gradients_arise_go_the_same_way(key):
 
     challenge = ex.Challenge.preset("tig")
     joined, apart = (kind(challenge, ex.optimizers.create(key), range(16), device="cuda") for kind in (Fleet, Apart))
-    assert (joined._whole, apart._whole) == (False, True)
+    assert (joined._move.whole, apart._move.whole) == (False, True)
     for fleet in (joined, apart):
         fleet.advance()
         fleet.advance()

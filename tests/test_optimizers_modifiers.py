@@ -16,6 +16,8 @@ import explorer as ex
 from explorer import optimizers
 from explorer.optimizers import Optimizer, modifiers
 from explorer.optimizers.adam import Adam
+from explorer.training import Fleet, moving
+from explorer.training.graph import tensors_of
 
 STEPS = 60
 close = partial(torch.testing.assert_close, rtol=1e-10, atol=1e-11)
@@ -303,3 +305,64 @@ def test_a_stack_moves_in_place_only_where_each_of_it_can():
             return super().step(*told)
 
     assert not Mine.moves()
+
+
+class AsOne:
+    """What `fuse` would make: all weights of all layers as one tensor."""
+
+    joined = False
+
+    def __init__(self, name, body, tensors, join=None):
+        self.body, self.tensors = body, tensors
+
+    def __call__(self):
+        self.body(*self.tensors)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [*(name for name in optimizers.names() if optimizers.get(name).steps_uniformly()),
+     "schedule_free_sgd+cosine:epochs=5", "lion+linear:epochs=4+ema", "adam+lookahead+plateau:patience=0+sam"],
+)  # fmt: skip
+def test_a_uniform_step_takes_all_weights_for_one_tensor(spec, monkeypatch):
+    key, *modifiers = spec.split("+")
+    challenge = ex.Challenge.preset(
+        "tig", width=16, num_hidden_layers=3, train_size=100, batch_size=40, restore_statistics=False
+    )
+    optimizer = optimizers.create(key, modifiers, lr=[1e-3, 4e-3])
+    assert optimizer.steps_uniformly()
+    monkeypatch.setattr(Optimizer, "moves", classmethod(lambda kind: False))
+    layers = Fleet(challenge, optimizer, [0, 1], "cpu", "float64")
+    monkeypatch.setattr(moving, "one_kernel", AsOne)
+    at_once = Fleet(challenge, optimizer, [0, 1], "cpu", "float64")
+    assert isinstance(at_once._move._how, AsOne)
+    for _ in range(3):
+        layers.advance()
+        at_once.advance()
+    close(at_once.params.flat, layers.params.flat)
+    for ours, theirs in zip(*(tensors_of(fleet.state) for fleet in (at_once, layers)), strict=True):
+        close(ours, theirs)
+
+
+def test_who_must_see_all_gradients_gets_them_written_down():
+    for key, around in (("adam", []), ("sgd", ["cosine", "plateau"]), ("adam", ["kinks", "offset", "bessel"])):
+        assert optimizers.create(key, around).blind()
+    assert not optimizers.create("muon").blind()
+    assert not optimizers.create("lamb", ["cosine"]).blind()
+
+    class Mine(Adam):
+        def move(self, *told):
+            super().move(*told)
+
+    assert not Mine.blind()
+
+
+def test_what_is_not_said_to_be_uniform_is_not():
+    for key, around in (("lamb", []), ("muon", []), ("adam", ["offset"]), ("adam", ["clip"]), ("adam", ["kinks"])):
+        assert not optimizers.create(key, around).steps_uniformly()
+
+    class Mine(optimizers.get("ema_adamw")):
+        def step(self, *told):
+            return super().step(*told)
+
+    assert not Mine.steps_uniformly()

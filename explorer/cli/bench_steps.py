@@ -13,6 +13,8 @@ from explorer.cli.timing import Row, in_turns
 from explorer.training import Fleet
 
 RIVAL, YARDSTICK = "adam", "adam, apart"
+WARM_UP = 16
+"""Epochs before the first that counts: who refreshes something every ten steps is captured at each place by then."""
 
 
 class Apart(Fleet):
@@ -41,7 +43,8 @@ def steps(depth: int, runs: int, device: torch.device, rounds: int) -> list[Row]
     rows = []
     for name, kind, key in made:
         fleet = kind(challenge, optimizers.create(key), range(runs), str(device))
-        fleet.advance()
+        for _ in range(WARM_UP):
+            fleet.advance()
         rows.append(Row(depth, name, runs, fleet.advance))
     in_turns(rows, device, rounds)
     batches = len(challenge.batches())

@@ -34,6 +34,9 @@ class Optimizer(Declared):
     proposes: ClassVar[bool] = False
     """Whether every gradient is taken at a proposal.  Where the challenge puts running statistics back after a proposal
     too (`restore_statistics`), such an optimizer never trains them: the network is judged with those it began with."""
+    uniform: ClassVar[bool] = False
+    """Whether this class's own `step` moves every weight by itself and all by one rule, so that one tensor of all
+    weights may stand for the list: to be said beside `step`."""
     sees_gradients: ClassVar[bool] = True
     """Whether this class's own `move` looks at gradients, rather than handing them on: to be said beside `move`."""
     rates: ClassVar[tuple[str, ...]] = ("lr",)
@@ -124,6 +127,12 @@ class Optimizer(Declared):
         return not any(vars(kind).get("sees_gradients", True) for kind in moving)
 
     @classmethod
+    def steps_uniformly(cls) -> bool:
+        """Whether each `step`, of the optimizer and of its modifiers, is uniform."""
+        stepping = [kind for kind in cls.__mro__ if "step" in vars(kind) and kind is not Optimizer]
+        return all(vars(kind).get("uniform", False) for kind in stepping)
+
+    @classmethod
     def sweepable(cls, name: str) -> bool:
         """Whether `name` can differ between the runs of one fleet (real numbers can; switches and counts cannot)."""
         parameter = cls._parameter(name)
@@ -191,6 +200,7 @@ class Elementwise(Optimizer):
     is needed; `rule` is handed a whole fleet's weights at once.
     """
 
+    uniform = True
     sees_gradients = False
     memory: ClassVar[tuple[str, ...]] = ()
     at_once: Callable[[Tensor | None], object] | None = None

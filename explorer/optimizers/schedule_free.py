@@ -15,6 +15,7 @@ class ScheduleFree(Optimizer):
     """What both share: iterates z, their running average x in the model, and gradients at y between the two."""
 
     proposes = True
+    uniform = True
 
     beta = decay(0.9, "Interpolation β: gradients are taken at y = (1 − β) z + β x.")
     warmup = param.Number(0, bounds=(0, 1e6), softbounds=(0, 1000), doc="Warm-up of the learning rate, in steps.")
@@ -24,14 +25,14 @@ class ScheduleFree(Optimizer):
 
     def init_state(self, params, seed):
         zeros = params[0].new_zeros(len(seed))
-        return {"z": copy_of(params), "weights": zeros, "largest": zeros.clone(), "t": counter(params)}
+        points = {"y": copy_of(params), "z": copy_of(params)}
+        return points | {"weights": zeros, "largest": zeros.clone(), "t": counter(params)}
 
     def query_at_params(self, state, params, epoch, train_loss, val_loss):
-        y = copy_of(params)
-        for place, z in zip(*map(leaves, (y, state["z"])), strict=True):
+        for y, p, z in zip(*map(leaves, (state["y"], params, state["z"])), strict=True):
             (β,) = self.symbols("beta", like=z)
-            place.lerp_(z, 1 - β)
-        return y
+            torch.lerp(p, z, torch.as_tensor(1 - β, dtype=p.dtype, device=p.device), out=y)
+        return state["y"]
 
     def step(self, state, params, gradients, epoch, train_loss, val_loss):
         t, weights, largest = state["t"].add_(1), state["weights"], state["largest"]
@@ -67,8 +68,8 @@ class ScheduleFreeSGD(ScheduleFree):
     Every gradient is taken at a proposal: with `restore_statistics` on, as TIG's harness has it, the running statistics
     are never trained and no run passes.
 
-    State: `z`, shaped as the parameters; `weights` $\sum w$ and `largest` $\max\gamma$, one number a run; `t`, the
-    number of steps taken.
+    State: `y`, where the last gradient was taken, and `z`, shaped as the parameters; `weights` $\sum w$ and
+    `largest` $\max\gamma$, one number a run; `t`, the number of steps taken.
 
     Reference: Defazio et al.: The Road Less Scheduled, NeurIPS 2024.
     """
@@ -94,8 +95,8 @@ class ScheduleFreeAdamW(ScheduleFree):
     Every gradient is taken at a proposal: with `restore_statistics` on, as TIG's harness has it, the running statistics
     are never trained and no run passes.
 
-    State: `z`, `v`, shaped as the parameters; `weights` $\sum w$ and `largest` $\max\gamma$, one number a run; `t`, the
-    number of steps taken.
+    State: `y`, where the last gradient was taken, `z`, `v`, shaped as the parameters; `weights` $\sum w$ and
+    `largest` $\max\gamma$, one number a run; `t`, the number of steps taken.
 
     Reference: Defazio et al.: The Road Less Scheduled, NeurIPS 2024.
     """

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from importlib.util import find_spec
 from numbers import Integral
 
@@ -22,12 +21,13 @@ from explorer.base.side_by_side import side_by_side
 from explorer.base.tensors import Tensors
 from explorer.challenge import runwise
 from explorer.challenge.data import Dataset
-from explorer.challenge.model import Join, Network, StackedMLP, initialize
+from explorer.challenge.model import Network, StackedMLP, initialize
 from explorer.challenge.settings import Challenge
-from explorer.optimizers.base import Elementwise, Optimizer
+from explorer.optimizers.base import Optimizer
 from explorer.records.records import Phase, Run, Snapshot, Status
 from explorer.training import devices, heap, memory
 from explorer.training.graph import MOST, Leash, capture, tensors_of
+from explorer.training.moving import Mover, one_kernel
 from explorer.training.rehearsal import Rehearsal, duplicate, undisturbed_chance
 from explorer.training.verdict import CODES, code, decide
 
@@ -119,12 +119,10 @@ class Fleet:
         self._aside = torch.cuda.Stream(self.device) if on_cuda else None
         self._order = self._shuffle(self._now)
         judged = [*self._losses, *self._records, self._status, self._epochs, self._best_epoch]
-        self._decide = self._one_kernel("verdict", self._judged, [self._now, *judged, self._best_val, self._improved])
-        self._in_place = self._bound.moves()
-        self._whole = True
-        """Whether a batch's backward is to write down all gradients."""
-        if isinstance(self._bound, Elementwise) and self._in_place:
-            self._bound.at_once = self._elementwise(self._bound)
+        self._decide = one_kernel("verdict", self._judged, [self._now, *judged, self._best_val, self._improved])
+        self._move = Mover(
+            self._bound, self._columns, self.state, self.params, self.model, self._now, self._losses, self.joins
+        )
 
     @property
     def prepared(self) -> bool:
@@ -272,27 +270,16 @@ class Fleet:
         params, told = self.params, (self._now, self._losses[0], self._losses[1])
         proposal = self._bound.query_at_params(self.state, params, *told)
         if proposal is None:
-            squared = self.model.train_batch(params, x, y, params, self._whole)
+            squared = self.model.train_batch(params, x, y, params, self._move.whole)
         else:
             statistics = None if self.challenge.restore_statistics else params
-            squared = self.model.train_batch(self._as_tensors(proposal), x, y, statistics, self._whole)
+            squared = self.model.train_batch(self._as_tensors(proposal), x, y, statistics, self._move.whole)
         self.update()
         return squared
 
     def update(self) -> None:
         """Move the parameters as the optimizer wants, given the gradients of the last batch."""
-        params = self.params
-        told = (self.state, params, self.model.gradients, self._now, *self._losses[:2])
-        if self._in_place:
-            self._bound.move(*told)
-            return
-        updates = self._bound.step(*told)
-        if isinstance(updates, Tensors):
-            params.flat.add_(updates.flat)
-        else:
-            for param, update, trainable in zip(params, updates, params.trainable, strict=True):
-                if trainable:
-                    param.add_(update)
+        self._move()
 
     def _as_tensors(self, proposal: Sequence[Tensor]) -> Tensors:
         if isinstance(proposal, Tensors):
@@ -303,52 +290,8 @@ class Fleet:
             slot.copy_(proposed)
         return self._proposed
 
-    def _elementwise(self, rule: Elementwise) -> Callable[[Tensor | None], object]:
-        """What moves all weights at once, given a factor of the learning rates if a modifier has one."""
-        names, weights, memories = (
-            tuple(self._columns),
-            self.params.flat,
-            [self.state[name].flat for name in rule.memory],
-        )
-        modified = type(rule).step is not Elementwise.step
-        factor = [torch.ones_like(self._losses[0])] if modified else []
-
-        def move(p: Tensor, g: Tensor, t: Tensor, *rest: Tensor) -> None:
-            memory, values = rest[: len(memories)], rest[len(memories) :]
-            if p is weights:  # operation by operation: `rule` knows the factor
-                p.add_(rule.rule(p, g, t.add_(1), *memory))
-                return
-            here = rule.bind(dict(zip(names, values, strict=not modified)))
-            with here.scaled(values[-1]) if modified else nullcontext():
-                p.add_(here.rule(p, g, t.add_(1), *memory))
-
-        tensors = [weights, self.model.gradients.flat, self.state["t"], *memories, *self._columns.values(), *factor]
-        join = self.model.join() if self.joins and rule.blind() else None
-        kernel = self._one_kernel(f"{self.optimizer.key.replace('+', '_')}_move", move, tensors, join)
-        self._whole = not getattr(kernel, "joined", False)
-
-        def at_once(scale: Tensor | None) -> None:
-            if modified and scale is not None:
-                factor[0].copy_(scale)
-            kernel()
-
-        return at_once
-
     def _judged(self, now: Tensor, *rest: Tensor) -> None:
         decide(self.challenge, now, list(rest[:3]), list(rest[3:6]), *rest[6:])
-
-    def _one_kernel(
-        self, name: str, body: Callable[..., object], tensors: list[Tensor], join: Join | None = None
-    ) -> Callable[[], object]:
-        """`body(*tensors)`, on a CUDA device in a few kernels where it is elementwise."""
-        if self.device.type == "cuda" and find_spec("triton") is not None:
-            from explorer.training.fuse import Unfusable, fuse
-
-            try:
-                return fuse(name, body, tensors, join)
-            except Unfusable as reason:
-                log.debug("%s runs operation by operation: %s", name, reason)
-        return lambda: body(*tensors)
 
     def _shuffle(self, epoch: Tensor) -> Tensor:
         """The runs' orders `[R, n]` in epoch `epoch`, from 0."""

@@ -41,6 +41,7 @@ _FORMULAS = {
     "bitwise_or": "{0} | {1}",
     "clone": "{0}",
     "copy_": "{1}",
+    "cos": "tl.cos({0})",
     "eq": "{0} == {1}",
     "exp": "tl.exp({0})",
     "fill_": "{1}",
@@ -56,6 +57,7 @@ _FORMULAS = {
     "mul": "{0} * {1}",
     "ne": "{0} != {1}",
     "neg": "-{0}",
+    "remainder": "{0} - {1} * tl.floor({0} / {1})",
     "rsub": "{1} - {0}",
     "sign": "tl.where({0} > 0, 1.0, tl.where({0} < 0, -1.0, 0.0))",
     "sub": "{0} - {1}",
@@ -160,10 +162,10 @@ class _Trace(TorchDispatchMode):
         if name in ("where", "masked_fill", "masked_fill_"):
             types[0 if name == "where" else 1] = torch.bool
         texts = [self._operand(*pair) for pair in zip(operands, [kind] * len(operands), types, strict=True)]
-        formula = self._formula(name if name in _FORMULAS else name.rstrip("_"), args, kwargs, compute)
+        formula = self._formula(name if name in _FORMULAS else name.rstrip("_"), args, kwargs, compute, kind)
         return f"({formula.format(*texts)}).to({_TYPES[dtype]})"
 
-    def _formula(self, name: str, args: Any, kwargs: Any, dtype: torch.dtype) -> str:
+    def _formula(self, name: str, args: Any, kwargs: Any, dtype: torch.dtype, kind: str) -> str:
         double = dtype is torch.float64
         divide = "({} / {})" if double else "tl.div_rn({}, {})"
         root = "tl.sqrt({0})" if double else "tl.sqrt_rn({0})"
@@ -184,8 +186,8 @@ class _Trace(TorchDispatchMode):
         if name == "pow":
             if isinstance(args[1], int | float) and args[1] in powers:
                 return powers[args[1]]
-            if double:
-                return "tl.exp({1} * tl.log({0}))"
+            if double or kind != "all":  # a number a run, so that float64 costs nothing
+                return "tl.where({1} == 0, 1.0, tl.exp({1}.to(tl.float64) * tl.log({0}.to(tl.float64))))"
         if name == "clamp":
             low, high = (*args[1:], None)[:2]
             text = "{0}" if low is None else _FORMULAS["maximum"]

@@ -35,6 +35,7 @@ class EMA(Modifier):
 
     modifier = "ema"
     proposes = True
+    uniform = True
 
     ema_decay = decay(0.98, "Decay δ of the average, per step.")
 
@@ -127,6 +128,7 @@ class Lookahead(Modifier):
 
     modifier = "lookahead"
     proposes = True
+    uniform = True
 
     lookahead_steps = param.Integer(4, bounds=(1, 1000), doc="Fast steps k between two of the model's.")
     lookahead_share = param.Number(0.5, bounds=(0, 1), doc="Share α of the way that the model goes.")

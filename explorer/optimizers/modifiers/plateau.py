@@ -23,6 +23,7 @@ class Plateau(Modifier):
     """
 
     modifier = "plateau"
+    uniform = True
     sees_gradients = False
 
     plateau_factor = param.Number(0.3, bounds=(0, 1), doc="Factor f of the learning rate at each decay.")

@@ -28,6 +28,7 @@ class SAM(Modifier):
 
     modifier = "sam"
     proposes = True
+    uniform = True
 
     sam_radius = positive(0.005, "Length ρ of the step uphill, over all weights together.", 1e-4, 1)
 
@@ -41,7 +42,7 @@ class SAM(Modifier):
         (ρ,) = self.symbols("sam_radius", like=norms)
         scale = ρ / norms.clamp(min=torch.finfo(norms.dtype).tiny)
         for place, gradient in zip(leaves(proposal), leaves(state["sam_gradient"]), strict=True):
-            place.add_(gradient * column(scale, like=place))
+            place.addcmul_(gradient, column(scale, like=place))
         return proposal
 
     def step(self, state, params, gradients, epoch, train_loss, val_loss):

@@ -43,7 +43,8 @@ def schedule(kind: Any) -> Any:
         with self.scaled(self._made[kind.modifier]):
             super(kind, self).move(*told)
 
-    kind.step, kind.move, kind.sees_gradients = step, move, False
+    kind.step, kind.move = step, move
+    kind.uniform, kind.sees_gradients = True, False
     return kind
 
 
