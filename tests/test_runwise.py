@@ -10,7 +10,8 @@ from explorer.challenge.runwise import RunwiseMLP
 from explorer.training import Fleet
 
 RUNS, CPU = 3, torch.device("cpu")
-needs_onednn = pytest.mark.skipif(not runwise.supports(CPU, "float32"), reason="torch was built without oneDNN")
+WIDE = ex.Challenge.preset("tig", num_hidden_layers=2, train_size=96, batch_size=32)
+needs_onednn = pytest.mark.skipif(not runwise.supports(WIDE, CPU, "float32"), reason="torch was built without oneDNN")
 
 
 def distance(found, expected):
@@ -52,8 +53,7 @@ def test_a_batch_run_by_run_is_a_stacked_one(fields, tracked):
 
 @needs_onednn
 def test_a_run_does_not_know_of_the_others():
-    challenge = ex.Challenge.preset("tig", num_hidden_layers=2, width=32, train_size=96, batch_size=32)
-    together, alone = (Fleet(challenge, ex.optimizers.create("adam"), seeds, "cpu") for seeds in ([0, 1, 2], [1]))
+    together, alone = (Fleet(WIDE, ex.optimizers.create("adam"), seeds, "cpu") for seeds in ([0, 1, 2], [1]))
     for fleet in (together, alone):
         assert isinstance(fleet.model, RunwiseMLP)
         for _ in range(3):
@@ -63,10 +63,10 @@ def test_a_run_does_not_know_of_the_others():
 
 def test_where_onednn_is_missing_runs_are_stacked(monkeypatch):
     monkeypatch.setattr(runwise, "_linear", None)
-    fleet = Fleet(ex.Challenge.preset("tig", width=16), ex.optimizers.create("adam"), [0], "cpu")
-    assert isinstance(fleet.model, StackedMLP)
+    assert isinstance(Fleet(WIDE, ex.optimizers.create("adam"), [0], "cpu").model, StackedMLP)
 
 
-def test_other_precisions_are_stacked():
-    fleet = Fleet(ex.Challenge.preset("tig", width=16), ex.optimizers.create("adam"), [0], "cpu", "float64")
+@pytest.mark.parametrize(("width", "precision"), [(256, "float64"), (64, "float32")])
+def test_other_precisions_and_narrow_layers_are_stacked(width, precision):
+    fleet = Fleet(WIDE.replace(width=width), ex.optimizers.create("adam"), [0], "cpu", precision)
     assert isinstance(fleet.model, StackedMLP)

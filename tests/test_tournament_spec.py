@@ -196,7 +196,7 @@ def test_the_example_in_the_documentation_is_a_spec(tmp_path):
     assert [len(unit.points) for unit in told.units() if unit.study == 0] == [2, 2, 2, 2, 1, 1, 1, 1]
 
 
-@pytest.mark.parametrize(("file", "fleets"), [("eight", 8 * 5 * 3), ("shelf", 2 * 11 * 3 * len(optimizers.names()))])
+@pytest.mark.parametrize(("file", "fleets"), [("eight", 8 * 5 * 3), ("shelf", 2 * 5 * 3 * len(optimizers.names()))])
 def test_the_specs_for_a_gpu_are_ready(file, fleets, monkeypatch):
     """As they will be read once `explorer targets` has made the targets that they want."""
     made = {

@@ -23,11 +23,14 @@ _threshold_backward = torch.ops.aten.threshold_backward.grad_input
 _linear: Callable[..., Tensor] | None = getattr(getattr(torch.ops.mkldnn, "_linear_pointwise", None), "default", None)
 
 
-def supports(device: torch.device, precision: str) -> bool:
-    """Whether `RunwiseMLP` can compute here."""
-    return (
-        device.type == "cpu" and precision == "float32" and _linear is not None and torch.backends.mkldnn.is_available()
-    )
+LEAST_WIDTH = 192
+"""With narrower layers to start each run's operations takes longer than they do."""
+
+
+def supports(challenge: Challenge, device: torch.device, precision: str) -> bool:
+    """Whether `RunwiseMLP` can compute this challenge here, and is worth while."""
+    there = _linear is not None and torch.backends.mkldnn.is_available()
+    return there and device.type == "cpu" and precision == "float32" and challenge.width >= LEAST_WIDTH
 
 
 class RunwiseMLP(Network):

@@ -327,7 +327,7 @@ def _network(
 
         if supports(challenge, device, precision):
             return FusedMLP, lambda runs: FusedMLP(challenge, runs, device, precision)
-    if runwise.supports(device, precision):
+    if runwise.supports(challenge, device, precision):
         return runwise.RunwiseMLP, lambda runs: runwise.RunwiseMLP(challenge, runs, device)
     return StackedMLP, lambda runs: StackedMLP(challenge, runs, device, devices.precision(precision))
 
