@@ -229,8 +229,8 @@ def verdict():
 
 
 def not_elementwise():
-    """A sum over weights, and a tensor that is seen twice, are refused."""
-    weights = torch.zeros(RUNS, 64)
+    """A sum over weights, a tensor that is seen twice, a look at a value and a remainder of integers are refused."""
+    weights, count = torch.zeros(RUNS, 64), torch.ones((), dtype=torch.int64)
 
     def totals(w):
         w.div_(w.sum(dim=1, keepdim=True))
@@ -240,9 +240,15 @@ def not_elementwise():
         w.add_(1)
         row.add_(1)
 
-    for body in (totals, alias):
+    def looks(w, n):
+        w.add_(n.item())
+
+    def counts(w, n):
+        w.add_(n % 2)
+
+    for body, *tensors in ((totals, weights), (alias, weights), (looks, weights, count), (counts, weights, count)):
         try:
-            fuse("refused", body, [weights])
+            fuse("refused", body, tensors)
         except Unfusable:
             continue
         raise AssertionError(body)

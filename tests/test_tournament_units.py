@@ -96,6 +96,13 @@ def test_two_of_four_instances_are_no_median():
     assert found.trials[0].trained == 30
 
 
+def test_of_two_instances_the_later_is_the_median_one():
+    found = train(unit(targets=(5.0, 0.7), seeds=(1, 2)), "cpu")
+    assert found is not None
+    assert found.trials[0].epochs == len(found.clock) > 1
+    assert found.trials[0].seconds == pytest.approx(found.clock[-1], abs=1e-6)
+
+
 def test_without_targets_runs_train_to_their_end():
     found = train(unit(targets=(), max_epochs=8), "cpu")
     assert found is not None

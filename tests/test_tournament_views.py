@@ -55,7 +55,9 @@ def test_a_miss_is_drawn_where_it_ended_and_points_on():
     assert drawn.labels == {1.0: "a", 0.0: "b"}
     sizes = dict(zip(columns["reached"]["x"], columns["reached"]["size"], strict=True))
     assert sizes[20] == sizes[40] == sizes[10] > sizes[60]
-    assert "study 0, trial 1: missed, over 90" in columns["missed"]["text"]
+    assert "study 0, trial 1: missed, over 30" in columns["missed"]["text"]
+    # Its study ended with another trial that reached the target.
+    assert "study 0, trial 1: not there when the study’s best was, over 90" in columns["missed"]["text"]
 
 
 def test_medians_and_the_fastest_are_those_of_the_scores():

@@ -104,8 +104,8 @@ class ScorePanel:
         self._times.refresh(rows, measure, places)
         self._html["times"].object = (
             f"<p>Every trial on <b>{escape(self._workload.value)}</b>, a row a study: ● reached, the study’s best "
-            "large; ▷ missed, its time lies beyond where it ended; ▏ median of studies; dotted: the fastest, and 4 ×.  "
-            "Tap a mark for its submission’s curves.</p>"
+            "large; ▷ not there when it ended or the study’s best was: its time lies beyond; ▏ median of studies; "
+            "dotted: the fastest, and 4 ×.  Tap a mark for its submission’s curves.</p>"
         )
         self._draw_curves(held, store, ruleset, measure)
 

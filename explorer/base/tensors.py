@@ -125,6 +125,15 @@ def copy_of(tensors: Sequence[Tensor]) -> list[Tensor]:
     return tensors.clone() if isinstance(tensors, Tensors) else [tensor.clone() for tensor in tensors]
 
 
+def room_beside(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Room for other values of the `leaves`, to be written first; what no update is applied to is as in `tensors`."""
+    if isinstance(tensors, Tensors):
+        room, trained = Tensors(tensors.layout, torch.empty_like(tensors.buffer)), tensors.layout.trainable_size
+        room.buffer[:, trained:].copy_(tensors.buffer[:, trained:])
+        return room
+    return [torch.empty_like(tensor) for tensor in tensors]
+
+
 def leaves(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
     """What an elementwise rule walks over: the one trainable buffer `[R, T]`, or each tensor of a plain list."""
     return [tensors.flat] if isinstance(tensors, Tensors) else tensors

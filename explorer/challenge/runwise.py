@@ -36,15 +36,11 @@ def supports(challenge: Challenge, device: torch.device, precision: str) -> bool
 class RunwiseMLP(Network):
     """Forward and backward of each run by itself, in float32: what a run does hangs on no other run."""
 
-    activations = 0
+    activations = 2
 
     def __init__(self, challenge: Challenge, runs: int, device: torch.device) -> None:
         super().__init__(challenge, runs, device, torch.float32)
         self._trained = [slot.trainable for slot in self.layout.slots]
-
-    @classmethod
-    def room(cls, challenge: Challenge) -> int:
-        return 0  # one run's at a time
 
     def train_batch(self, params, x, y, statistics, whole=True):
         squared = x.new_empty(1, len(x))

@@ -43,7 +43,7 @@ def steps(depth: int, runs: int, device: torch.device, rounds: int) -> list[Row]
     rows = []
     for name, kind, key in made:
         fleet = kind(challenge, optimizers.create(key), range(runs), str(device))
-        for _ in range(WARM_UP):
+        for _ in range(WARM_UP if fleet.captured else 1):
             fleet.advance()
         rows.append(Row(depth, name, runs, fleet.advance))
     in_turns(rows, device, rounds)

@@ -6,7 +6,7 @@ import param
 import torch
 from torch import Tensor
 
-from explorer.base.tensors import column, copy_of, from_leaves, leaves, zeros_like
+from explorer.base.tensors import column, copy_of, from_leaves, leaves, room_beside, zeros_like
 from explorer.optimizers.base import Optimizer, counter, power
 from explorer.optimizers.fields import decay, penalty, rate, small
 
@@ -25,14 +25,14 @@ class ScheduleFree(Optimizer):
 
     def init_state(self, params, seed):
         zeros = params[0].new_zeros(len(seed))
-        points = {"y": copy_of(params), "z": copy_of(params)}
-        return points | {"weights": zeros, "largest": zeros.clone(), "t": counter(params)}
+        return {"z": copy_of(params), "weights": zeros, "largest": zeros.clone(), "t": counter(params)}
 
     def query_at_params(self, state, params, epoch, train_loss, val_loss):
-        for y, p, z in zip(*map(leaves, (state["y"], params, state["z"])), strict=True):
+        proposal = room_beside(params)
+        for y, p, z in zip(*map(leaves, (proposal, params, state["z"])), strict=True):
             (β,) = self.symbols("beta", like=z)
             torch.lerp(p, z, torch.as_tensor(1 - β, dtype=p.dtype, device=p.device), out=y)
-        return state["y"]
+        return proposal
 
     def step(self, state, params, gradients, epoch, train_loss, val_loss):
         t, weights, largest = state["t"].add_(1), state["weights"], state["largest"]
@@ -68,7 +68,7 @@ class ScheduleFreeSGD(ScheduleFree):
     Every gradient is taken at a proposal: with `restore_statistics` on, as TIG's harness has it, the running statistics
     are never trained and no run passes.
 
-    State: `y`, where the last gradient was taken, and `z`, shaped as the parameters; `weights` $\sum w$ and
+    State: `z`, shaped as the parameters; `weights` $\sum w$ and
     `largest` $\max\gamma$, one number a run; `t`, the number of steps taken.
 
     Reference: Defazio et al.: The Road Less Scheduled, NeurIPS 2024.
@@ -95,7 +95,7 @@ class ScheduleFreeAdamW(ScheduleFree):
     Every gradient is taken at a proposal: with `restore_statistics` on, as TIG's harness has it, the running statistics
     are never trained and no run passes.
 
-    State: `y`, where the last gradient was taken, `z`, `v`, shaped as the parameters; `weights` $\sum w$ and
+    State: `z`, `v`, shaped as the parameters; `weights` $\sum w$ and
     `largest` $\max\gamma$, one number a run; `t`, the number of steps taken.
 
     Reference: Defazio et al.: The Road Less Scheduled, NeurIPS 2024.

@@ -34,7 +34,7 @@ CLASSICS: dict[str, Space] = {
     "adamw": {"lr": (3e-4, 3e-2)},
     "nadamw": {"lr": (1e-4, 1e-2)},
 }
-"""Written out, so that a target does not move when somebody finds a better default."""
+"""Written out, so that a target does not move when somebody finds a better default rate."""
 FIRST_RERUN = 1000
 """Of the runs that targets are made of; studies count from 0 and never come so far."""
 

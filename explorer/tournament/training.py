@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -147,9 +147,9 @@ def _outcome(unit: Unit, history: History, evaluation: float, device: str, messa
         trials.append(
             Trial(
                 point,
-                float(np.median(seconds)),
-                float(np.median(epochs)),
-                float(np.median(epochs * batches)),
+                _middle(seconds),
+                _middle(epochs),
+                _middle(epochs * batches),
                 nearest,
                 int(trained[trial]),
                 float(clock[trained[trial] - 1]) if trained[trial] else 0.0,
@@ -159,6 +159,11 @@ def _outcome(unit: Unit, history: History, evaluation: float, device: str, messa
     curves = [[[_six(loss) for loss in run] for run in runs] for runs in losses.tolist()]
     total = float(history.seconds[-1]) if history.epoch else 0.0
     return Outcome(tuple(trials), curves, clock.round(6).tolist(), total, device, message)
+
+
+def _middle(times: Sequence[float] | np.ndarray) -> float:
+    """The median instance's time; of an even number that of the later of the two, at which the study is decided."""
+    return float(np.sort(times)[len(times) // 2])
 
 
 def _six(value: float) -> float | None:

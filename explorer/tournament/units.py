@@ -91,6 +91,8 @@ class Unit:
 class Trial:
     """One trial: times until the median instance reached its target (infinite if it did not), and how near it came.
 
+    Of an even number of instances the later of the two in the middle is the median one.
+
     seconds: of the device, for the whole fleet, evaluation taken off.  epochs, evaluations: passes over the training
     samples, and gradients, both of one run.  nearest: median over instances of the best validation loss over the
     target; at most 1 where the target was reached.  trained, spent: epochs, and seconds, until a trial of the fleet

@@ -46,7 +46,7 @@ class Fleet:
     """
 
     joins = True
-    """Whether an elementwise optimizer may move weights where their gradients arise."""
+    """Whether an optimizer with one rule for all weights may move them where their gradients arise."""
 
     def __init__(
         self,
@@ -121,8 +121,9 @@ class Fleet:
         judged = [*self._losses, *self._records, self._status, self._epochs, self._best_epoch]
         self._decide = one_kernel("verdict", self._judged, [self._now, *judged, self._best_val, self._improved])
         self._move = Mover(
-            self._bound, self._columns, self.state, self.params, self.model, self._now, self._losses, self.joins
-        )
+            self._bound, self._columns, self.state, self.params, self.model, self._now, self._losses,
+            self.joins, optimizer.capturable,
+        )  # fmt: skip
 
     @property
     def prepared(self) -> bool:

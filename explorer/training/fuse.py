@@ -1,9 +1,10 @@
-"""From elementwise torch code to one or two Triton kernels.
+"""From elementwise torch code to a few Triton kernels.
 
 A function on a fleet's tensors is run once on small stand-ins, while every torch operation is written down.  Three
 kinds of tensor may occur: `[R, T]` (a number for every weight of every run), `[R]` or `[R, 1]` (one for every run) and
 `[]`.  What needs no weights is done for all runs by a first kernel; a second does the rest, reads every weight-sized
-tensor once and writes those that changed.  torch itself would go to memory and back for each operation.
+tensor once and writes those that changed.  torch itself would go to memory and back for each operation.  With a `Join`
+the second is two: one that makes gradients tile by tile and goes on with each tile where it is, and one for the others.
 """
 
 # pyright: reportMissingImports=false
@@ -113,6 +114,8 @@ class _Trace(TorchDispatchMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         name = func.overloadpacket.__name__
+        if not isinstance(result, Tensor):
+            raise Unfusable(f"{name}, which gives no tensor")
         if name in _VIEWS:
             source = self._values[id(args[0])]
             self._viewed |= {id(args[0]), id(result)}
@@ -177,6 +180,8 @@ class _Trace(TorchDispatchMode):
         if name in ("addcmul", "addcdiv"):
             factor = f"tl.full((), {float(kwargs.get('value', 1))!r}, {_TYPES[dtype]})"
             return "{0} + " + factor + (" * {1} * {2}" if name == "addcmul" else " * " + divide.format("{1}", "{2}"))
+        if name == "remainder" and not double:
+            raise Unfusable("a remainder that float64 does not hold")
         if name == "div":
             return divide.format("{0}", "{1}")
         if name == "reciprocal":

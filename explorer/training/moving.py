@@ -28,6 +28,13 @@ def one_kernel(
             return fuse(name, body, tensors, join)
         except Unfusable as reason:
             log.debug("%s runs operation by operation: %s", name, reason)
+    return as_it_is(name, body, tensors)
+
+
+def as_it_is(
+    name: str, body: Callable[..., object], tensors: list[Tensor], join: Join | None = None
+) -> Callable[[], object]:
+    """`body(*tensors)`, operation by operation."""
     return lambda: body(*tensors)
 
 
@@ -35,7 +42,8 @@ class Mover:
     """Moves a fleet's weights after each batch, as `bound` wants, in the quickest way that it allows.
 
     columns: the hyperparameters, one value a run.  now, losses: what an optimizer is told, as the fleet holds them.
-    joins: whether an elementwise optimizer may move weights where their gradients arise.
+    joins: whether an optimizer with one rule for all weights may move them where their gradients arise.  capturable:
+    whether it decides nothing on the host; else it is not made a kernel, which would do for ever what it does once.
     """
 
     whole = True
@@ -51,10 +59,12 @@ class Mover:
         now: Tensor,
         losses: Tensor,
         joins: bool,
+        capturable: bool,
     ) -> None:
         self._bound, self._columns, self._state, self._params = bound, dict(columns), state, params
         self._gradients, self._now, self._losses = network.gradients, now, losses[:2]
         self._join = network.join if joins else lambda: None
+        self._one_kernel = one_kernel if capturable else as_it_is
         self._how: Callable[[], object] = self._by_updates
         if bound.moves():
             self._how = lambda: bound.move(*self._told)
@@ -101,7 +111,7 @@ class Mover:
                 p.add_(here.rule(p, g, t.add_(1), *memory))
 
         tensors = [weights, self._gradients.flat, self._state["t"], *memories, *self._columns.values(), *factor]
-        kernel = one_kernel(self._name("move"), move, tensors, self._join() if bound.blind() else None)
+        kernel = self._one_kernel(self._name("move"), move, tensors, self._join() if bound.blind() else None)
         self.whole = not getattr(kernel, "joined", False)
 
         def at_once(scale: Tensor | None) -> None:
@@ -128,7 +138,7 @@ class Mover:
 
         weights, gradients = self._params.flat, self._gradients.flat
         tensors = [weights, gradients, self._now, *self._losses, *self._columns.values(), *held.values()]
-        kernel = one_kernel(self._name("step"), step, tensors, self._join())
+        kernel = self._one_kernel(self._name("step"), step, tensors, self._join())
         if not hasattr(kernel, "joined"):
             return None
         self.whole = not kernel.joined

@@ -46,12 +46,14 @@ def curve_columns(curves: Sequence[Curve], targets: Sequence[float]) -> dict[str
     ends: dict[str, dict[str, list[Any]]] = {
         role: {name: [] for name in ("x", "y", "color")} for role in ("hit", "miss")
     }
+    decided = {curve.study for curve in curves if np.isfinite(curve.reached)}
     for curve in curves:
         ys = nearest(curve.losses, targets)
         ys = np.where(np.isfinite(ys), ys, np.nan)
         xs = list(curve.clock[: len(ys)])
         color = LOOKS[curve.study % len(LOOKS)].color
-        said = f"missed, {number(float(np.nanmin(ys)))} × the target" if np.isfinite(ys).any() else "diverged"
+        ended = "not there when the study’s best was" if curve.study in decided else "missed"
+        said = f"{ended}, {number(float(np.nanmin(ys)))} × the target" if np.isfinite(ys).any() else "diverged"
         said = f"reached at {curve.reached:.4g}" if np.isfinite(curve.reached) else said
         text = f"study {curve.study}, trial {curve.trial}, {curve.hyperparameters}: {said}"
         width, alpha = (3.0, 1.0) if curve.best else (1.2, 0.55)

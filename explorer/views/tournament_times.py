@@ -56,7 +56,8 @@ def strip_columns(table: pd.DataFrame, measure: str, places: Mapping[str, int]) 
         submission, study, time = trial["submission"], trial["study"], trial[measure]
         missed, counts = not np.isfinite(time), time == fastest_of[submission, study]
         x = float(trial[f"spent_{measure}"] if missed else time)
-        text = f"study {study}, trial {trial['trial']}: " + (f"missed, over {x:.4g}" if missed else f"{x:.4g}")
+        over = "missed" if counts else "not there when the study’s best was"
+        text = f"study {study}, trial {trial['trial']}: " + (f"{over}, over {x:.4g}" if missed else f"{x:.4g}")
         y = rows[submission] + 0.3 - 0.6 * (study + 0.5) / studies
         values = (x, y, look(places[submission]).color, 11 if counts else 6, text, submission, end)
         for role in ("missed", "beyond") if missed and counts else ("missed",) if missed else ("reached",):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from explorer.base.tensors import column, copy_of, leaves, total_norms, zeros_like
+from explorer.base.tensors import column, leaves, room_beside, total_norms, zeros_like
 from explorer.optimizers.fields import positive
 from explorer.optimizers.modifiers.base import Modifier
 
@@ -37,12 +37,13 @@ class SAM(Modifier):
 
     def query_at_params(self, state, params, epoch, train_loss, val_loss):
         inner = super().query_at_params(state, params, epoch, train_loss, val_loss)
-        proposal = copy_of(params if inner is None else inner)
+        start = params if inner is None else inner
+        proposal = room_beside(start)
         norms = total_norms(state["sam_gradient"])
         (ρ,) = self.symbols("sam_radius", like=norms)
         scale = ρ / norms.clamp(min=torch.finfo(norms.dtype).tiny)
-        for place, gradient in zip(leaves(proposal), leaves(state["sam_gradient"]), strict=True):
-            place.addcmul_(gradient, column(scale, like=place))
+        for place, p, gradient in zip(*map(leaves, (proposal, start, state["sam_gradient"])), strict=True):
+            torch.addcmul(p, gradient, column(scale, like=p), out=place)
         return proposal
 
     def step(self, state, params, gradients, epoch, train_loss, val_loss):
