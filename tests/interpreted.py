@@ -10,49 +10,24 @@ os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
 from unittest.mock import patch
 
 import torch
+from twins import CPU, RUNS, agrees_with_stacked, distance
 
 import explorer as ex
 from explorer.challenge.fused import FusedMLP, tiles
 from explorer.challenge.model import StackedMLP, initialize
+from explorer.cli.bench_steps import Apart
 from explorer.optimizers.base import Elementwise
 from explorer.training import Fleet
 from explorer.training.fuse import Fused, Unfusable, fuse
 from explorer.training.graph import tensors_of
 from explorer.training.verdict import decide
 
-RUNS, CPU = 3, torch.device("cpu")
-
-
-def distance(found, expected):
-    """‖found − expected‖ / ‖expected‖."""
-    return ((found.double() - expected).norm() / expected.norm()).item()
+SMALL = {"width": 16, "train_size": 60, "val_size": 20, "test_size": 20, "batch_size": 30}
 
 
 def network(**fields):
     """A batch of 40 and an evaluation: the fused network's losses, gradients and statistics are the stacked one's."""
-    challenge = ex.Challenge.preset("tig", batch_size=64, val_size=50, test_size=40, **fields)
-    found = []
-    for dtype in (torch.float64, torch.float32):
-        torch.manual_seed(0)
-        net = (
-            StackedMLP(challenge, RUNS, CPU, dtype)
-            if dtype is torch.float64
-            else FusedMLP(challenge, RUNS, CPU, "float32")
-        )
-        net.gradients.buffer.fill_(0)
-        params = net.layout.zeros(RUNS, CPU, torch.float64)
-        initialize(challenge, params, torch.arange(RUNS))
-        params.flat.add_(0.05 * torch.randn_like(params.flat))
-        params = type(params)(params.layout, params.buffer.to(dtype))
-        x = torch.randn(RUNS, 90, challenge.input_dims, dtype=torch.float64).to(dtype)
-        y = torch.randn(RUNS, 90, challenge.output_dims, dtype=torch.float64).to(dtype)
-        # The last batch of 1000 samples in batches of 64 has 40.
-        squared = net.train_batch(params, x[:, :40], y[:, :40], params).sum(0)
-        losses = torch.empty(2, RUNS, dtype=dtype)
-        net.losses(params, x, y, losses)
-        found.append([squared, losses, params.buffer, *net.gradients])
-    for plain, fused in zip(*found, strict=True):
-        assert distance(fused, plain) < 1e-5 if plain.any() else not fused.any()
+    agrees_with_stacked(lambda challenge: FusedMLP(challenge, RUNS, CPU, "float32"), **fields)
 
 
 def elementwise(key):
@@ -128,8 +103,7 @@ def joined(key, **fields):
 def scheduled():
     """A fleet whose schedule, of its own in every run, scales a fused rule is one that goes operation by operation."""
 
-    sizes = {"num_hidden_layers": 2, "train_size": 60, "val_size": 20, "test_size": 20, "batch_size": 30}
-    challenge = ex.Challenge.preset("tig", width=16, **sizes)
+    challenge = ex.Challenge.preset("tig", num_hidden_layers=2, **SMALL)
     optimizer = ex.optimizers.create("adamw", ["cosine:epochs=2,final=0.3"], lr=[1e-3, 3e-2])
     plain = Fleet(challenge, optimizer, [0], "cpu", "float64")
     with patch("explorer.training.moving.one_kernel", fuse):
@@ -139,12 +113,6 @@ def scheduled():
         fused.advance()
     assert distance(fused.params.flat, plain.params.flat) < 1e-9
     assert distance(fused.state["v"].flat, plain.state["v"].flat) < 1e-9
-
-
-class Apart(Fleet):
-    """A fleet whose square weights move after all gradients are there."""
-
-    joins = False
 
 
 def fleets(challenge, optimizer):
@@ -167,9 +135,6 @@ def fleets(challenge, optimizer):
         for _ in range(3):
             fleet.advance()
     return found
-
-
-SMALL = {"width": 16, "train_size": 60, "val_size": 20, "test_size": 20, "batch_size": 30}
 
 
 def modified(key, modifiers):

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from twins import distance
 
 import explorer as ex
+from explorer.cli.bench_steps import Apart
 from explorer.records import Phase, Snapshot, Status
 from explorer.training import Fleet, memory
 from explorer.training.experiment import Started
@@ -21,11 +23,6 @@ from explorer.training.worker import Worker
 
 SMALL = ex.Challenge.preset("tig", num_hidden_layers=3, width=16, train_size=64, batch_size=32, max_epochs=100)
 ALL = ex.optimizers.names()
-
-
-def distance(found, expected):
-    """‖found − expected‖ / ‖expected‖."""
-    return ((found.double().cpu() - expected.double()).norm() / expected.double().norm()).item()
 
 
 class ReadsOnHost(Exception):
@@ -181,9 +178,6 @@ def test_captured_epochs_are_the_uncaptured_ones_to_the_last_bit(key):
     ["sgd", "adam", "adan", "level_adam", "ema_adamw", "lookahead_adamw", "sam_adamw", "schedule_free_adamw"],
 )
 def test_weights_that_move_where_their_gradients_arise_go_the_same_way(key):
-    class Apart(Fleet):
-        joins = False
-
     challenge = ex.Challenge.preset("tig")
     joined, apart = (kind(challenge, ex.optimizers.create(key), range(16), device="cuda") for kind in (Fleet, Apart))
     assert (joined._move.whole, apart._move.whole) == (False, True)

@@ -157,8 +157,12 @@ class Network:
 
     def _norm(self, params: Tensors, layer: int) -> list[Tensor]:
         """The four tensors of a batch norm, each `[R·width]` (copies where R > 1)."""
+        return [tensor.reshape(-1) for tensor in params[self._places_of_norm(layer)]]
+
+    def _places_of_norm(self, layer: int) -> slice:
+        """Where a batch norm's four tensors are among a model's."""
         start = 2 * (self.hidden + 1) + len(BATCH_NORM) * layer
-        return [tensor.reshape(-1) for tensor in params[start : start + len(BATCH_NORM)]]
+        return slice(start, start + len(BATCH_NORM))
 
     def _delta_scale(self, x: Tensor) -> float:
         """What the error is multiplied with to be the gradient of the loss by the outputs."""

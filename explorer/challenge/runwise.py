@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from explorer.base.tensors import Tensors
-from explorer.challenge.model import BATCH_NORM, EPS, MOMENTUM, Network
+from explorer.challenge.model import EPS, MOMENTUM, Network
 from explorer.challenge.settings import Challenge
 
 _normalize = torch.ops.aten.native_batch_norm.default
@@ -31,6 +31,12 @@ def supports(challenge: Challenge, device: torch.device, precision: str) -> bool
     """Whether `RunwiseMLP` can compute this challenge here, and is worth while."""
     there = _linear is not None and torch.backends.mkldnn.is_available()
     return there and device.type == "cpu" and precision == "float32" and challenge.width >= LEAST_WIDTH
+
+
+def _product(rows: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none") -> Tensor:
+    """activation(rows · Wᵀ + b)."""
+    assert _linear is not None
+    return _linear(rows, weight, bias, activation, [], "")
 
 
 class RunwiseMLP(Network):
@@ -55,7 +61,7 @@ class RunwiseMLP(Network):
         for model, inputs, targets, found in zip(params.of_runs(), x, y, out.unbind(1), strict=True):
             h = inputs
             for layer in range(self.hidden):
-                h, *_ = _normalize(self._hidden(model, layer, h), *self._norm_of(model, layer), False, 0.0, EPS)
+                h, *_ = _normalize(self._hidden(model, layer, h), *model[self._places_of_norm(layer)], False, 0.0, EPS)
             squares = self._output(model, h).sub_(targets).square_()
             torch.mean(squares[:val], dim=(0, 1), out=found[0])
             torch.mean(squares[val:], dim=(0, 1), out=found[1])
@@ -73,8 +79,8 @@ class RunwiseMLP(Network):
         h, below, relu, spread = x, [x], [], []
         for layer in range(self.hidden):
             a = self._hidden(model, layer, h)
-            gamma, beta, *_ = self._norm_of(model, layer)
-            running = (None, None) if tracked is None else self._norm_of(tracked, layer)[2:]
+            gamma, beta, *_ = model[self._places_of_norm(layer)]
+            running = (None, None) if tracked is None else tracked[self._places_of_norm(layer)][2:]
             h, *seen = _normalize(a, gamma, beta, *running, True, MOMENTUM, EPS)
             below.append(h)
             relu.append(a)
@@ -86,11 +92,12 @@ class RunwiseMLP(Network):
         self._linear_gradients(gradients, self.hidden, delta, below[-1])
         for layer in reversed(range(self.hidden)):
             behind = self._behind(model, layer + 1, delta)
-            gamma, *_ = self._norm_of(model, layer)
+            places = self._places_of_norm(layer)
+            gamma, *_ = model[places]
             through, *of_norm = _normalize_backward(
                 behind, relu[layer], gamma, None, None, *spread[layer], True, EPS, [True, True, True]
             )
-            for place, gradient in enumerate(of_norm, self._first_of_norm(layer)):
+            for place, gradient in enumerate(of_norm, places.start):
                 if self._trained[place]:
                     gradients[place].copy_(gradient)
             delta = _threshold_backward(through, relu[layer], 0, grad_input=through)
@@ -101,8 +108,7 @@ class RunwiseMLP(Network):
         weight, bias = model[2 * layer], model[2 * layer + 1]
         if layer == 0:  # a sum over the few input dimensions
             return torch.addmm(bias, h, weight.mT).relu_()
-        assert _linear is not None
-        return _linear(h, weight, bias, "relu", [], "")
+        return _product(h, weight, bias, "relu")
 
     def _output(self, model: list[Tensor], h: Tensor) -> Tensor:
         return torch.addmm(model[2 * self.hidden + 1], h, model[2 * self.hidden].mT)
@@ -112,23 +118,13 @@ class RunwiseMLP(Network):
         weight = model[2 * layer]
         if layer == self.hidden:
             return torch.mm(delta, weight)
-        assert _linear is not None
-        return _linear(delta, weight.mT, None, "none", [], "")
+        return _product(delta, weight.mT)
 
     def _linear_gradients(self, gradients: list[Tensor], layer: int, delta: Tensor, below: Tensor) -> None:
         if not self._trained[2 * layer]:
             return
         if 0 < layer < self.hidden:
-            assert _linear is not None
-            gradients[2 * layer].copy_(_linear(delta.mT, below.mT, None, "none", [], ""))
+            gradients[2 * layer].copy_(_product(delta.mT, below.mT))
         else:
             torch.mm(delta.mT, below, out=gradients[2 * layer])
         torch.sum(delta, dim=0, out=gradients[2 * layer + 1])
-
-    def _first_of_norm(self, layer: int) -> int:
-        return 2 * (self.hidden + 1) + len(BATCH_NORM) * layer
-
-    def _norm_of(self, model: list[Tensor], layer: int) -> list[Tensor]:
-        """The four tensors of a batch norm, each `[width]`."""
-        start = self._first_of_norm(layer)
-        return model[start : start + len(BATCH_NORM)]

@@ -118,19 +118,22 @@ class Optimizer(Declared):
     @classmethod
     def moves(cls) -> bool:
         """Whether there is a `move` beside every `step`: in the optimizer and in each of its modifiers."""
-        return all("move" in vars(kind) for kind in cls.__mro__ if "step" in vars(kind))
+        return all("move" in vars(kind) for kind in cls._writers_of("step"))
 
     @classmethod
     def blind(cls) -> bool:
         """Whether no `move`, of the optimizer or a modifier, looks at gradients: a rule gets them where they arise."""
-        moving = [kind for kind in cls.__mro__ if "move" in vars(kind) and kind is not Optimizer]
-        return not any(vars(kind).get("sees_gradients", True) for kind in moving)
+        return not any(vars(kind).get("sees_gradients", True) for kind in cls._writers_of("move"))
 
     @classmethod
     def steps_uniformly(cls) -> bool:
         """Whether each `step`, of the optimizer and of its modifiers, is uniform."""
-        stepping = [kind for kind in cls.__mro__ if "step" in vars(kind) and kind is not Optimizer]
-        return all(vars(kind).get("uniform", False) for kind in stepping)
+        return all(vars(kind).get("uniform", False) for kind in cls._writers_of("step"))
+
+    @classmethod
+    def _writers_of(cls, method: str) -> list[type]:
+        """The classes of a stack that write `method` themselves."""
+        return [kind for kind in cls.__mro__ if method in vars(kind) and kind is not Optimizer]
 
     @classmethod
     def sweepable(cls, name: str) -> bool:

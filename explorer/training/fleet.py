@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from numbers import Integral
 
@@ -118,8 +119,9 @@ class Fleet:
         self._leash = Leash() if on_cuda else None
         self._aside = torch.cuda.Stream(self.device) if on_cuda else None
         self._order = self._shuffle(self._now)
-        judged = [*self._losses, *self._records, self._status, self._epochs, self._best_epoch]
-        self._decide = one_kernel("verdict", self._judged, [self._now, *judged, self._best_val, self._improved])
+        ends = [self._status, self._epochs, self._best_epoch, self._best_val, self._improved]
+        judged = [self._now, *self._losses, *self._records, *ends]
+        self._decide = one_kernel("verdict", self._judged, judged) or partial(self._judged, *judged)
         self._move = Mover(
             self._bound, self._columns, self.state, self.params, self.model, self._now, self._losses,
             self.joins, optimizer.capturable,

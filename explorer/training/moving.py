@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,13 +15,14 @@ from explorer.base.tensors import Tensors
 from explorer.challenge.model import Join, Network
 from explorer.optimizers.base import Elementwise, Optimizer, State
 
+if TYPE_CHECKING:  # which imports Triton
+    from explorer.training.fuse import Fused
+
 log = logging.getLogger(__name__)
 
 
-def one_kernel(
-    name: str, body: Callable[..., object], tensors: list[Tensor], join: Join | None = None
-) -> Callable[[], object]:
-    """`body(*tensors)`, on a CUDA device in a few kernels where it is elementwise; then it says whether it `joined`."""
+def one_kernel(name: str, body: Callable[..., object], tensors: list[Tensor], join: Join | None = None) -> Fused | None:
+    """`body(*tensors)` in a few kernels, on a CUDA device and where it is elementwise; else None."""
     if tensors[0].device.type == "cuda" and find_spec("triton") is not None:
         from explorer.training.fuse import Unfusable, fuse
 
@@ -28,14 +30,7 @@ def one_kernel(
             return fuse(name, body, tensors, join)
         except Unfusable as reason:
             log.debug("%s runs operation by operation: %s", name, reason)
-    return as_it_is(name, body, tensors)
-
-
-def as_it_is(
-    name: str, body: Callable[..., object], tensors: list[Tensor], join: Join | None = None
-) -> Callable[[], object]:
-    """`body(*tensors)`, operation by operation."""
-    return lambda: body(*tensors)
+    return None
 
 
 class Mover:
@@ -64,7 +59,7 @@ class Mover:
         self._bound, self._columns, self._state, self._params = bound, dict(columns), state, params
         self._gradients, self._now, self._losses = network.gradients, now, losses[:2]
         self._join = network.join if joins else lambda: None
-        self._one_kernel = one_kernel if capturable else as_it_is
+        self._capturable = capturable
         self._how: Callable[[], object] = self._by_updates
         if bound.moves():
             self._how = lambda: bound.move(*self._told)
@@ -82,8 +77,13 @@ class Mover:
         train_loss, val_loss = self._losses
         return self._state, self._params, self._gradients, self._now, train_loss, val_loss
 
-    def _name(self, what: str) -> str:
-        return f"{self._bound.key.replace('+', '_')}_{what}"
+    def _kernel(self, what: str, body: Callable[..., object], tensors: list[Tensor], joins: bool) -> Fused | None:
+        if not self._capturable:
+            return None
+        name = f"{self._bound.key.replace('+', '_')}_{what}"
+        kernel = one_kernel(name, body, tensors, self._join() if joins else None)
+        self.whole = kernel is None or not kernel.joined
+        return kernel
 
     def _by_updates(self) -> None:
         updates, params = self._bound.step(*self._told), self._params
@@ -96,32 +96,31 @@ class Mover:
 
     def _rule(self, bound: Elementwise) -> Callable[[Tensor | None], object]:
         """What moves all weights by an elementwise rule, given a factor of the learning rates if a modifier has one."""
-        names, weights = tuple(self._columns), self._params.flat
+        names, weights, gradients, t = tuple(self._columns), self._params.flat, self._gradients.flat, self._state["t"]
         memories = [self._state[name].flat for name in bound.memory]
         modified = type(bound).step is not Elementwise.step
         factor = [torch.ones_like(self._losses[0])] if modified else []
 
         def move(p: Tensor, g: Tensor, t: Tensor, *rest: Tensor) -> None:
             memory, values = rest[: len(memories)], rest[len(memories) :]
-            if p is weights:  # operation by operation: `bound` knows the factor
-                p.add_(bound.rule(p, g, t.add_(1), *memory))
-                return
             here = bound.bind(dict(zip(names, values, strict=not modified)))
             with here.scaled(values[-1]) if modified else nullcontext():
                 p.add_(here.rule(p, g, t.add_(1), *memory))
 
-        tensors = [weights, self._gradients.flat, self._state["t"], *memories, *self._columns.values(), *factor]
-        kernel = self._one_kernel(self._name("move"), move, tensors, self._join() if bound.blind() else None)
-        self.whole = not getattr(kernel, "joined", False)
+        tensors = [weights, gradients, t, *memories, *self._columns.values(), *factor]
+        kernel = self._kernel("move", move, tensors, bound.blind())
 
         def at_once(scale: Tensor | None) -> None:
+            if kernel is None:  # `bound` knows the factor
+                weights.add_(bound.rule(weights, gradients, t.add_(1), *memories))
+                return
             if modified and scale is not None:
                 factor[0].copy_(scale)
             kernel()
 
         return at_once
 
-    def _whole_step(self) -> Callable[[], object] | None:
+    def _whole_step(self) -> Fused | None:
         """A whole `step` in a few kernels, of an optimizer that treats all weights alike; None where that fails."""
         names, state = tuple(self._columns), self._state
         lists = {name for name, value in state.items() if isinstance(value, Tensors)}
@@ -138,8 +137,4 @@ class Mover:
 
         weights, gradients = self._params.flat, self._gradients.flat
         tensors = [weights, gradients, self._now, *self._losses, *self._columns.values(), *held.values()]
-        kernel = self._one_kernel(self._name("step"), step, tensors, self._join())
-        if not hasattr(kernel, "joined"):
-            return None
-        self.whole = not kernel.joined
-        return kernel
+        return self._kernel("step", step, tensors, joins=True)
