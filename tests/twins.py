@@ -10,7 +10,8 @@ RUNS, CPU = 3, torch.device("cpu")
 
 def distance(found, expected):
     """‖found − expected‖ / ‖expected‖."""
-    return ((found.double().cpu() - expected.double()).norm() / expected.double().norm()).item()
+    found, expected = found.double().cpu(), expected.double().cpu()
+    return ((found - expected).norm() / expected.norm()).item()
 
 
 def agrees_with_stacked(make, tracked=True, **fields):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -14,9 +14,14 @@ from explorer.base.side_by_side import side_by_side
 
 _met: ContextVar[dict[Any, Any] | None] = ContextVar("met", default=None)
 
+waiting: ContextVar[Callable[[], None] | None] = ContextVar("waiting", default=None)
+"""What was put off and must be done before any kernel runs, if there is such."""
+
 
 def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **options: Any) -> None:
     """Run a Triton kernel on the current stream; inside `compiling`, only remember it."""
+    if (settle := waiting.get()) is not None:
+        settle()
     met = _met.get()
     if met is None:
         kernel[grid](*arguments, **options)

@@ -46,9 +46,8 @@ class Hybrid(Optimizer):
         stacks, vectors = self.split(params)
 
         for place, indices in enumerate(stacks):
-            p, g = stacked(params, indices), stacked(gradients, indices).contiguous()
-            lost = self.lost(state, place, g, t)
-            update = self.matrix_rule(state, place, g, t).sub_(p * lost)
+            p, g = stacked(params, indices), stacked(gradients, indices)
+            update = self.matrix_rule(state, place, g, t).sub_(p * self.lost(state, place, g, t))
             for layer, index in enumerate(indices):
                 updates[index].copy_(update[:, layer])
 
@@ -64,9 +63,8 @@ class Hybrid(Optimizer):
         t = state["t"].add_(1)
         stacks, vectors = self.split(params)
         for place, indices in enumerate(stacks):
-            p, g = stacked(params, indices), stacked(gradients, indices).contiguous()
-            lost = self.lost(state, place, g, t)
-            moved = p.mul_(1 - lost).add_(self.matrix_rule(state, place, g, t))
+            p, g = stacked(params, indices), stacked(gradients, indices)
+            moved = p.add_(self.matrix_rule(state, place, g, t).addcmul_(p, self.lost(state, place, g, t), value=-1))
             if moved.data_ptr() != params[indices[0]].data_ptr():  # they do not lie evenly apart
                 for layer, index in enumerate(indices):
                     params[index].copy_(moved[:, layer])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import param
 import torch
 from torch import Tensor
@@ -43,9 +45,9 @@ class Muon(Hybrid):
     def init_matrices(self, stacks, seed):
         return {"momentum": stacks}
 
-    def matrix_rule(self, state, place, g, t):
+    def matrix_rule(self, state, place, g, t, drawn: Any = 1):
         η, μ = self.symbols("lr", "momentum", like=g)
-        b = state["momentum"][place].lerp_(g, 1 - μ)
+        b = state["momentum"][place].lerp_(g, (1 - μ) * drawn)
         return polar(g.lerp(b, μ) if self.nesterov else b, MUON).mul_(-η * max(1, g.shape[-2] / g.shape[-1]) ** 0.5)
 
 
@@ -74,11 +76,8 @@ class DropMuon(Muon):
         return super().init_matrices(stacks, seed) | {"seed": seed.clone()}
 
     def matrix_rule(self, state, place, g, t):
-        momentum, drawn = state["momentum"], self.drawn(state, place, g, t)
-        before = momentum[place].clone()
-        update = super().matrix_rule(state, place, g, t)
-        momentum[place].copy_(torch.where(drawn, momentum[place], before))
-        return update.mul_(drawn)
+        drawn = self.drawn(state, place, g, t)
+        return super().matrix_rule(state, place, g, t, drawn).mul_(drawn)
 
     def lost(self, state, place, g, t):
         return super().lost(state, place, g, t) * self.drawn(state, place, g, t)

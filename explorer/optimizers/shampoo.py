@@ -34,6 +34,7 @@ class Shampoo(Kronecker):
     ridge = small(1e-6, "Ridge ρ added to the statistics, as a share of their trace.", 1e-7, 1e-2)
 
     def matrix_rule(self, state, place, g, t):
+        g = g.contiguous()
         η, β, ρ = self.symbols("lr", "statistics", "ridge", like=g)
         left, right = state["left"][place], state["right"][place]
         left_root, right_root = state["left_side"][place], state["right_side"][place]

@@ -38,6 +38,7 @@ class SOAP(Kronecker):
     beta2 = decay(0.95, "Adam's decay β₂ of the mean square, per step.")
 
     def matrix_rule(self, state, place, g, t):
+        g = g.contiguous()
         left, right = state["left"][place], state["right"][place]
         q_left, q_right = state["left_side"][place], state["right_side"][place]
         m, v = state["m"][place], state["v"][place]

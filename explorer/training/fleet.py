@@ -271,7 +271,8 @@ class Fleet:
     def _batch(self, x: Tensor, y: Tensor) -> Tensor:
         """One proposal, forward, backward and update; each run's summed squared error, in parts `[parts, R]`."""
         params, told = self.params, (self._now, self._losses[0], self._losses[1])
-        proposal = self._bound.query_at_params(self.state, params, *told)
+        with self._move.deferring():
+            proposal = self._bound.query_at_params(self.state, params, *told)
         if proposal is None:
             squared = self.model.train_batch(params, x, y, params, self._move.whole)
         else:

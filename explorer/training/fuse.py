@@ -27,54 +27,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from explorer.base.launch import launch
 from explorer.challenge.kernels import square_gradients
 from explorer.challenge.model import Join
+from explorer.training.formulas import TYPES, Unfusable, expression
 
 MOST_RUNS = 4096
 """The first kernel holds all runs in one program."""
 
 BLOCK = 1024
 
-_TYPES = {torch.float32: "tl.float32", torch.float64: "tl.float64", torch.int64: "tl.int64", torch.bool: "tl.int1"}
-_FORMULAS = {
-    "abs": "tl.abs({0})",
-    "add": "{0} + {1}",
-    "bitwise_and": "{0} & {1}",
-    "bitwise_not": "{0} == 0",
-    "bitwise_or": "{0} | {1}",
-    "clone": "{0}",
-    "copy_": "{1}",
-    "cos": "tl.cos({0})",
-    "eq": "{0} == {1}",
-    "exp": "tl.exp({0})",
-    "fill_": "{1}",
-    "ge": "{0} >= {1}",
-    "gt": "{0} > {1}",
-    "le": "{0} <= {1}",
-    "lerp": "tl.where(tl.abs({2}) < 0.5, {0} + {2} * ({1} - {0}), {1} - ({1} - {0}) * (1.0 - {2}))",
-    "log": "tl.log({0})",
-    "lt": "{0} < {1}",
-    "masked_fill": "tl.where({1}, {2}, {0})",
-    "maximum": "tl.maximum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
-    "minimum": "tl.minimum({0}, {1}, propagate_nan=tl.PropagateNan.ALL)",
-    "mul": "{0} * {1}",
-    "ne": "{0} != {1}",
-    "neg": "-{0}",
-    "remainder": "{0} - {1} * tl.floor({0} / {1})",
-    "rsub": "{1} - {0}",
-    "sign": "tl.where({0} > 0, 1.0, tl.where({0} < 0, -1.0, 0.0))",
-    "sub": "{0} - {1}",
-    "where": "tl.where({0}, {1}, {2})",
-    "_to_copy": "{0}",
-}
-_FORMULAS |= {"clamp_min": _FORMULAS["maximum"], "clamp_max": _FORMULAS["minimum"]}
-_FORMULAS |= {"logical_and": "{0} & {1}", "logical_or": "{0} | {1}", "logical_not": "{0} == 0"}
-"""An aten operation, without its overload, as an expression of its operands."""
-
-_CONSTANTS = {"zeros_like": 0, "zeros": 0, "ones_like": 1, "ones": 1, "zero_": 0}
 _VIEWS = {"view", "_unsafe_view", "expand", "unsqueeze", "squeeze", "alias", "detach", "reshape"}
-
-
-class Unfusable(Exception):
-    """The code does something that is not elementwise, or that is not known here."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +82,7 @@ class _Trace(TorchDispatchMode):
             self._alive.append(result)
             self._values[id(result)] = _Value(source.name, self._kind(result), source.dtype, source.small)
             return result
-        inplace = name.endswith("_")
-        if inplace and id(args[0]) in self._viewed:
+        if func._schema.is_mutable and id(args[0]) in self._viewed:
             raise Unfusable(f"{name} on a tensor that is seen twice")
         expression = self._expression(name, args, kwargs, result)
         value = self._name(result)
@@ -131,7 +90,7 @@ class _Trace(TorchDispatchMode):
         return result
 
     def _name(self, tensor: Tensor) -> _Value:
-        if tensor.dtype not in _TYPES:
+        if tensor.dtype not in TYPES:
             raise Unfusable(f"a tensor of {tensor.dtype}")
         self._alive.append(tensor)  # so that no other tensor gets its id
         kind = self._kind(tensor)
@@ -150,71 +109,17 @@ class _Trace(TorchDispatchMode):
         raise Unfusable(f"a tensor of shape {shape}")
 
     def _expression(self, name: str, args: Any, kwargs: Any, result: Tensor) -> str:
-        kind, dtype = self._kind(result), result.dtype
-        if name in _CONSTANTS or name in ("full", "full_like", "scalar_tensor"):
-            value = _CONSTANTS[name] if name in _CONSTANTS else args[0 if name == "scalar_tensor" else 1]
-            return self._operand(value, kind, dtype)
-        operands = [arg for arg in args if isinstance(arg, Tensor | int | float)]
-        known = {"alpha", "value", "dtype", "device", "layout", "memory_format"}
-        if (len(operands) < len(args) and name != "clamp") or kwargs.keys() - known:
-            raise Unfusable(f"{name} with {args} and {kwargs}")
-        compute = dtype
-        if dtype is torch.bool and len(operands) == 2:
-            compute = torch.result_type(*operands)  # pyright: ignore[reportArgumentType, reportCallIssue]
-        types = [compute] * len(operands)
-        if name in ("where", "masked_fill", "masked_fill_"):
-            types[0 if name == "where" else 1] = torch.bool
-        texts = [self._operand(*pair) for pair in zip(operands, [kind] * len(operands), types, strict=True)]
-        formula = self._formula(name if name in _FORMULAS else name.rstrip("_"), args, kwargs, compute, kind)
-        return f"({formula.format(*texts)}).to({_TYPES[dtype]})"
+        kind = self._kind(result)
 
-    def _formula(self, name: str, args: Any, kwargs: Any, dtype: torch.dtype, kind: str) -> str:
-        double = dtype is torch.float64
-        divide = "({} / {})" if double else "tl.div_rn({}, {})"
-        root = "tl.sqrt({0})" if double else "tl.sqrt_rn({0})"
-        one = f"tl.full((), 1.0, {_TYPES[dtype]})"
-        powers = {2: "{0} * {0}", 3: "{0} * {0} * {0}", 1: "{0}", 0.5: root, -0.5: divide.format(one, root)}
-        if name in ("add", "sub", "rsub") and kwargs.get("alpha", 1) != 1:
-            factor = f"tl.full((), {kwargs['alpha']!r}, {_TYPES[dtype]})"
-            return {"add": "{0} + F * {1}", "sub": "{0} - F * {1}", "rsub": "{1} - F * {0}"}[name].replace("F", factor)
-        if name in ("addcmul", "addcdiv"):
-            factor = f"tl.full((), {float(kwargs.get('value', 1))!r}, {_TYPES[dtype]})"
-            return "{0} + " + factor + (" * {1} * {2}" if name == "addcmul" else " * " + divide.format("{1}", "{2}"))
-        if name == "remainder" and not double:
-            raise Unfusable("a remainder that float64 does not hold")
-        if name == "div":
-            return divide.format("{0}", "{1}")
-        if name == "reciprocal":
-            return divide.format(one, "{0}")
-        if name in ("sqrt", "rsqrt"):
-            return powers[0.5 if name == "sqrt" else -0.5]
-        if name == "pow":
-            if isinstance(args[1], int | float) and args[1] in powers:
-                return powers[args[1]]
-            if double or kind != "all":  # a number a run, so that float64 costs nothing
-                return "tl.where({1} == 0, 1.0, tl.exp({1}.to(tl.float64) * tl.log({0}.to(tl.float64))))"
-        if name == "clamp":
-            low, high = (*args[1:], None)[:2]
-            text = "{0}" if low is None else _FORMULAS["maximum"]
-            return (
-                text
-                if high is None
-                else _FORMULAS["minimum"].replace("{1}", "{1}" if low is None else "{2}").replace("{0}", text)
-            )
-        if name not in _FORMULAS:
-            raise Unfusable(name)
-        return _FORMULAS[name]
+        def named(operand: Tensor) -> tuple[str, torch.dtype]:
+            if id(operand) not in self._values:
+                raise Unfusable("a tensor from outside")
+            value = self._values[id(operand)]
+            if kind == "all" and value.small:
+                self.crossing[value.name] = value
+            return value.name, value.dtype
 
-    def _operand(self, operand: Any, kind: str, dtype: torch.dtype) -> str:
-        if not isinstance(operand, Tensor):
-            number = repr(operand) if abs(operand) < float("inf") else f"float('{operand}')"
-            return f"tl.full((), {number}, {_TYPES[dtype]})"
-        if id(operand) not in self._values:
-            raise Unfusable("a tensor from outside")
-        value = self._values[id(operand)]
-        if kind == "all" and value.small:
-            self.crossing[value.name] = value
-        return value.name if value.dtype is dtype else f"{value.name}.to({_TYPES[dtype]})"
+        return expression(name, args, kwargs, result.dtype, kind != "all", named)
 
 
 class Fused:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,15 @@ def one_kernel(name: str, body: Callable[..., object], tensors: list[Tensor], jo
         except Unfusable as reason:
             log.debug("%s runs operation by operation: %s", name, reason)
     return None
+
+
+def deferring(device: torch.device) -> AbstractContextManager[object]:
+    """Within: what is elementwise is done in few kernels, on a CUDA device."""
+    if device.type == "cuda" and find_spec("triton") is not None:
+        from explorer.training.deferred import Deferring
+
+        return Deferring(device)
+    return nullcontext()
 
 
 class Mover:
@@ -70,7 +79,12 @@ class Mover:
 
     def __call__(self) -> None:
         """Move the weights, given the gradients of the last batch."""
-        self._how()
+        with self.deferring():
+            self._how()
+
+    def deferring(self) -> AbstractContextManager[object]:
+        """Within: what the optimizer does to tensors is done in few kernels, where that is possible."""
+        return deferring(self._now.device) if self._capturable else nullcontext()
 
     @property
     def _told(self) -> tuple[State, Tensors, Tensors, Tensor, Tensor, Tensor]:
