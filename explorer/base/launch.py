@@ -36,6 +36,11 @@ def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **options: Any) 
     met.setdefault((kernel, kinds, tuple(sorted(options.items()))), (kernel, grid, arguments, options))
 
 
+def is_compiling() -> bool:
+    """Whether this is inside `compiling`."""
+    return _met.get() is not None
+
+
 @contextmanager
 def compiling(device: torch.device) -> Iterator[None]:
     """Kernels launched in here do not run: they are compiled at the end, several at a time."""

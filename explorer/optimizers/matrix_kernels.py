@@ -29,14 +29,15 @@ def newton_schulz(
 ) -> Tensor:
     """`products.polar` of bfloat16 matrices `[B, n, n]`, n a power of two from 32 to `LARGEST`, in one kernel."""
     size = x.shape[-1]
-    assert x.is_contiguous() and x.dtype == torch.bfloat16 and x.shape[-2] == size
-    assert 32 <= size <= LARGEST and size & (size - 1) == 0
+    assert x.is_contiguous()
+    assert x.dtype == torch.bfloat16 or not x.is_cuda  # Triton's interpreter multiplies no bfloat16
+    assert size in (32, 64, 128, LARGEST)
     step, columns, along, across, warps = cut
     out = torch.empty_like(x)
     launch(_newton_schulz, (x.shape[0],),
-        x, out, _on(tuple(coefficients), x.device), len(coefficients),
-        N=size, BK=min(step, size), BN=min(columns, size), ALONG=along, ACROSS=across, ASSEMBLY=x.is_cuda,
-        num_warps=warps if size == LARGEST else 4, num_stages=along,
+        x, out, _on(tuple(coefficients), x.device),
+        STEPS=len(coefficients), N=size, BK=min(step, size), BN=min(columns, size), ALONG=along, ACROSS=across,
+        ASSEMBLY=x.is_cuda, num_warps=warps if size == LARGEST else 4, num_stages=along,
     )  # fmt: skip
     return out
 
@@ -110,7 +111,7 @@ def _diagonal(zero, H: tl.constexpr):
 
 
 @triton.jit
-def _newton_schulz(x, out, coefficients, steps, N: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr,
+def _newton_schulz(x, out, coefficients, STEPS: tl.constexpr, N: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr,
                    ALONG: tl.constexpr, ACROSS: tl.constexpr, ASSEMBLY: tl.constexpr):  # fmt: skip
     """X ← (aI + bA + cA²) X, A = XXᵀ, from X / ‖X‖: one program a matrix.
 
@@ -119,10 +120,11 @@ def _newton_schulz(x, out, coefficients, steps, N: tl.constexpr, BK: tl.constexp
     ‖X‖² is the trace of the first A, so the first step's products are scaled instead of X.
     """
     H: tl.constexpr = N // 2
+    TYPE: tl.constexpr = x.dtype.element_ty
     here = tl.program_id(0).to(tl.int64) * N * N
     source, target = x + here, out + here
     scale = 0.0
-    for step in tl.range(steps, num_stages=1):
+    for step in tl.range(STEPS, num_stages=1):
         a = tl.load(coefficients + 3 * step)
         b = tl.load(coefficients + 3 * step + 1)
         c = tl.load(coefficients + 3 * step + 2)
@@ -140,22 +142,22 @@ def _newton_schulz(x, out, coefficients, steps, N: tl.constexpr, BK: tl.constexp
         if step == 0:
             squared = tl.sum(tl.where(_diagonal((b != b).to(tl.int32), H), a00 + a11, 0.0))
             scale = 1 / tl.sqrt(tl.maximum(squared, 1.1754943508222875e-38))
-        a00 = (a00 * (scale * scale)).to(tl.bfloat16)
-        a01 = (a01 * (scale * scale)).to(tl.bfloat16)
-        a11 = (a11 * (scale * scale)).to(tl.bfloat16)
+        a00 = (a00 * (scale * scale)).to(TYPE)
+        a01 = (a01 * (scale * scale)).to(TYPE)
+        a11 = (a11 * (scale * scale)).to(TYPE)
         b11 = c * tl.dot(a01.T, a01, tl.dot(a11, a11)) + b * _wide(a11, ASSEMBLY)
-        b11 = (b11 + tl.where(_diagonal((c != c).to(tl.int32), H), a, 0.0)).to(tl.bfloat16)
+        b11 = (b11 + tl.where(_diagonal((c != c).to(tl.int32), H), a, 0.0)).to(TYPE)
         b00 = c * tl.dot(a01, a01.T, tl.dot(a00, a00)) + b * _wide(a00, ASSEMBLY)
-        b00 = (b00 + tl.where(_diagonal((a != a).to(tl.int32), H), a, 0.0)).to(tl.bfloat16)
-        b01 = (c * tl.dot(a01, a11, tl.dot(a00, a01)) + b * _wide(a01, ASSEMBLY)).to(tl.bfloat16)
+        b00 = (b00 + tl.where(_diagonal((a != a).to(tl.int32), H), a, 0.0)).to(TYPE)
+        b01 = (c * tl.dot(a01, a11, tl.dot(a00, a01)) + b * _wide(a01, ASSEMBLY)).to(TYPE)
         for n in tl.range(0, N, BN, num_stages=ACROSS):
             at = rows[:, None] * N + n + tl.arange(0, BN)[None, :]
             x0 = tl.load(source + at)
             x1 = tl.load(source + H * N + at)
             y = tl.dot(b01, x1, tl.dot(b00, x0))
-            tl.store(target + at, (y * scale).to(tl.bfloat16))
+            tl.store(target + at, (y * scale).to(TYPE))
             y = tl.dot(b11, x1, tl.dot(b01.T, x0))
-            tl.store(target + H * N + at, (y * scale).to(tl.bfloat16))
+            tl.store(target + H * N + at, (y * scale).to(TYPE))
         source = target
         scale = 1.0
         tl.debug_barrier()  # the next step reads what other threads have written
@@ -181,7 +183,8 @@ def _tile(rows, columns, a, a_row, a_column, b, b_row, b_column,
 @triton.jit
 def _products(a, a_run, a_layer, a_row, a_column, b, b_run, b_layer, b_row, b_column,
               out, out_run, out_layer, out_row, out_column,
-              N: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
+              N: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+              PRECISION: tl.constexpr):  # fmt: skip
     """out = a · b, cut in tiles; a program a tile, layer and run."""
     run, layer = tl.program_id(2).to(tl.int64), tl.program_id(1).to(tl.int64)
     tiles = tl.cdiv(N, BN)
@@ -196,7 +199,8 @@ def _products(a, a_run, a_layer, a_row, a_column, b, b_run, b_layer, b_row, b_co
 @triton.jit
 def _statistics(left, left_run, left_layer, left_row, left_column, g, g_run, g_layer, g_row, g_column,
                 weight, weight_run, weight_layer,
-                N: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
+                N: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+                PRECISION: tl.constexpr):  # fmt: skip
     """left ← left + weight · (g gᵀ − left) on and above the diagonal, in tiles, each element copied below it."""
     run, layer = tl.program_id(2).to(tl.int64), tl.program_id(1).to(tl.int64)
     tiles = tl.cdiv(N, BN)

@@ -30,7 +30,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from explorer.base.launch import launch, waiting
+from explorer.base.launch import is_compiling, launch, waiting
 from explorer.training.formulas import TYPES, Unfusable, expression, known
 
 FEW = 4096
@@ -182,7 +182,7 @@ class Deferring(TorchDispatchMode):
         if not known(name):
             raise Unfusable(name)
         operands = [arg for arg in args if isinstance(arg, Tensor)]
-        kwargs = dict(kwargs)
+        asked, kwargs = kwargs, dict(kwargs)
         target = kwargs.pop("out", operands[0] if operands else None) if func._schema.is_mutable else None
         here = [operand for operand in operands if operand.device == self._device]
         numbers = {id(one): one.item() for one in operands if one.device != self._device and one.dim() == 0}
@@ -226,7 +226,10 @@ class Deferring(TorchDispatchMode):
 
         line = expression(name, told, kwargs, dtype, few, named)
         part.lines.append(f"{value} = {line}")
-        result = torch.empty(shape, dtype=dtype, device=self._device) if target is None else target
+        if is_compiling():  # then no kernel runs: what others look at, such as indices, must make sense all the same
+            result = func(*args, **asked)
+        else:
+            result = torch.empty(shape, dtype=dtype, device=self._device) if target is None else target
         storage, access = _storage(result), None
         if target is None:
             self._new(result)
@@ -267,7 +270,9 @@ class Deferring(TorchDispatchMode):
         sums = torch.empty(rows, pieces, dtype=operand.dtype, device=self._device)
         self.settle(_Total(value, squares, over, whole, sums))
         kept = [1 if axis in axes else size for axis, size in enumerate(operand.shape) if keep or axis not in axes]
-        if pieces > 1:
+        if is_compiling():
+            sums = func(*args)
+        elif pieces > 1:
             sums = sums.sum(dim=1).sqrt_() if squares else sums.sum(dim=1)
         result = sums.view(kept)
         self._new(result)
