@@ -123,14 +123,14 @@ def test_a_run_of_adam_is_estimated_above_its_tensors_and_below_twice_them():
     assert tensors < estimate < 3 * tensors
 
 
-# Chosen so that float32, run by run and stacked, agrees with float64 to 1e-5 after three epochs on one device: with
+# Chosen so that float32, on a card, run by run and stacked, agrees with float64 to 1e-5 after three epochs: with
 # other seeds, or tig at its default depth, a ReLU that opens or not by a rounding error grows to a tenth, whoever
 # computes it.
 CASES = [
     ("brief", {"num_hidden_layers": 2, "width": 128}, "adam", {"lr": 1e-3}, 0, 2e-3),
     ("tig", {"num_hidden_layers": 2}, "adam", {"lr": 1e-3}, 0, 2e-3),
     ("tig", {"num_hidden_layers": 3, "width": 64}, "adam", {"lr": [1e-3, 1e-3]}, 26, 2e-3),
-    ("brief", {}, "sgd", {"lr": 1e-2}, 2, 2e-4),
+    ("brief", {}, "sgd", {"lr": 1e-2}, 4, 2e-4),
 ]
 
 

@@ -126,8 +126,8 @@ LITERAL = {
     "muon": (literal.muon, HIDDEN, MUONS, {}),
     "muon without nesterov": (partial(literal.muon, nesterov=False), HIDDEN, MUONS, {"nesterov": False}),
     "polargrad": (literal.polargrad, HIDDEN, MUONS | {"lr": [1e-3, 1e-2, 3e-2]}, {}),
-    "shampoo": (partial(literal.shampoo, interval=7), MATRICES, SIDES | {"ridge": [1e-6, 1e-4, 1e-2]}, {"interval": 7}),
-    "soap": (partial(literal.soap, interval=7), MATRICES, SIDES, {"interval": 7}),
+    "shampoo": (partial(literal.shampoo, interval=7), HIDDEN, SIDES | {"ridge": [1e-6, 1e-4, 1e-2]}, {"interval": 7}),
+    "soap": (partial(literal.soap, interval=7), HIDDEN, SIDES, {"interval": 7}),
 }
 
 

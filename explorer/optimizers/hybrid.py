@@ -101,10 +101,14 @@ class Hybrid(Optimizer):
         return [(len(params[0]), len(indices), *params[indices[0]].shape[1:]) for indices in stacks]
 
     def split(self, params: Sequence[Tensor]) -> tuple[list[list[int]], list[int]]:
-        """Which tensors go into which stack, and which take Adam's steps; frozen ones into neither."""
+        """Which tensors go into which stack, and which take Adam's steps; frozen ones into neither.
+
+        A matrix of one row or column, as the first layer's is where there is one input, counts as a vector.
+        """
         trained = params.trainable if isinstance(params, Tensors) else [True] * len(params)
         matrices = [index for index, tensor in enumerate(params) if tensor.dim() == 3]
-        ours = {index for index in (matrices[1:-1] if self.hidden_only else matrices) if trained[index]}
+        wanted = matrices[1:-1] if self.hidden_only else matrices
+        ours = {index for index in wanted if trained[index] and min(params[index].shape[1:]) > 1}
         stacks: dict[tuple[int, ...], list[int]] = {}
         for index in sorted(ours):
             stacks.setdefault(tuple(params[index].shape[1:]), []).append(index)

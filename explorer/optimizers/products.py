@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -45,6 +46,12 @@ def polar(matrices: Tensor, coefficients: tuple[tuple[float, float, float], ...]
 
     Zero stays zero.  On CUDA float32 is iterated in bfloat16, as Muon's author does.
     """
+    if _in_kernels(matrices):
+        from explorer.optimizers.kernels import matrices as kernels
+
+        if kernels.takes(matrices.shape):
+            shape, matrices = matrices.shape, matrices.bfloat16()
+            return kernels.newton_schulz(matrices.flatten(0, -3), coefficients).view(shape).float()
     wide = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
     x = wide / torch.linalg.matrix_norm(wide, keepdim=True).clamp(min=torch.finfo(wide.dtype).tiny)
     x = x.to(torch.bfloat16) if x.is_cuda and x.dtype == torch.float32 else x
@@ -53,6 +60,29 @@ def polar(matrices: Tensor, coefficients: tuple[tuple[float, float, float], ...]
         x = quadratic(x @ x.mT, a, b, c) @ x
     x = x.to(matrices.dtype).view(wide.shape)
     return x if wide is matrices else x.mT
+
+
+def multiply(a: Tensor, b: Tensor) -> Tensor:
+    """A · B of stacks of matrices.  On CUDA float32 is multiplied as `kernels.matrices.PRECISION` says."""
+    if _in_kernels(a) and a.shape == b.shape and a.dim() == 4 and a.shape[-1] == a.shape[-2]:
+        from explorer.optimizers.kernels import matrices as kernels
+
+        return kernels.product(a, b)
+    return a @ b
+
+
+def average_squares(average: Tensor, g: Tensor, weight: Tensor | float) -> None:
+    """average ← average + weight · (G Gᵀ − average), in place: `[R, L, n, n]`; weight: a number, or `[R, 1, 1, 1]`."""
+    if _in_kernels(g) and isinstance(weight, Tensor) and g.shape == average.shape:
+        from explorer.optimizers.kernels import matrices as kernels
+
+        kernels.statistics(average, g, weight.expand(*g.shape[:2], 1, 1)[:, :, 0, 0])
+        return
+    average.lerp_(g @ g.mT, weight)
+
+
+def _in_kernels(matrices: Tensor) -> bool:
+    return matrices.is_cuda and matrices.dtype == torch.float32 and find_spec("triton") is not None
 
 
 def quadratic(m: Tensor, a: float, b: float, c: float) -> Tensor:

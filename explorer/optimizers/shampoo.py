@@ -7,7 +7,7 @@ import torch
 from explorer.optimizers.adam import direction
 from explorer.optimizers.fields import rate, small
 from explorer.optimizers.kronecker import Kronecker
-from explorer.optimizers.products import inverse_root
+from explorer.optimizers.products import average_squares, inverse_root, multiply
 
 
 class Shampoo(Kronecker):
@@ -18,8 +18,9 @@ class Shampoo(Kronecker):
     $$ W_t = W_{t-1} - \eta\,\Bigl(\frac{\lVert A_t\rVert_F}{\lVert P_t\rVert_F}\, P_t + \lambda W_{t-1}\Bigr),
        \qquad A_t = \frac{\hat m_t}{\sqrt{\hat v_t} + \varepsilon} $$
 
-    with $\hat m$, $\hat v$ as in Adam.  The roots are computed anew every `interval` steps, first in step 1.  Vectors
-    take Adam's steps.  This is the distributed algorithm's mathematics with one block a matrix, on one device.
+    with $\hat m$, $\hat v$ as in Adam.  The roots are computed anew every `interval` steps, first in step 1.  Vectors,
+    and matrices of one row or column, take Adam's steps.  This is the distributed algorithm's mathematics with one
+    block a matrix, on one device.
 
     State: `left` and `right`, $L$ and $R$, `left_side` and `right_side`, their roots, `m`, `v`, one stack
     `[R, L, …]` a shape; `taken`, the steps taken as known to the host; `vector_m`, `vector_v`, `t` as Adam.
@@ -34,18 +35,17 @@ class Shampoo(Kronecker):
     ridge = small(1e-6, "Ridge ρ added to the statistics, as a share of their trace.", 1e-7, 1e-2)
 
     def matrix_rule(self, state, place, g, t):
-        g = g.contiguous()
         η, β, ρ = self.symbols("lr", "statistics", "ridge", like=g)
         left, right = state["left"][place], state["right"][place]
         left_root, right_root = state["left_side"][place], state["right_side"][place]
-        left.lerp_(g @ g.mT, 1 - β)
-        right.lerp_(g.mT @ g, 1 - β)
+        average_squares(left, g, 1 - β)
+        average_squares(right, g.mT, 1 - β)
         if self.due(state):
             left_root.copy_(inverse_root(left, 4, ρ))
             right_root.copy_(inverse_root(right, 4, ρ))
         β1, β2, ε = self.symbols("beta1", "beta2", "eps", like=g)
         m, v = state["m"][place], state["v"][place]
         adam = direction(g, m, v, t, β1, β2, ε)
-        whitened = left_root @ m @ right_root
+        whitened = multiply(multiply(left_root, m), right_root)
         lengths = torch.linalg.matrix_norm(whitened, keepdim=True).clamp(min=torch.finfo(g.dtype).tiny)
         return whitened.mul_(torch.linalg.matrix_norm(adam, keepdim=True) / lengths * -η)

@@ -8,7 +8,7 @@ from torch import Tensor
 from explorer.optimizers.base import power
 from explorer.optimizers.fields import decay, rate
 from explorer.optimizers.kronecker import Kronecker
-from explorer.optimizers.products import eigenvectors, orthonormal
+from explorer.optimizers.products import average_squares, eigenvectors, multiply, orthonormal
 
 
 class SOAP(Kronecker):
@@ -23,7 +23,7 @@ class SOAP(Kronecker):
     The first step only measures: it fills $L$ and $R$ and takes their eigenvectors as $Q$.  Every `interval` steps,
     after the update, $Q$ is refreshed by one power iteration and a QR decomposition, sorted by eigenvalue, $v$ with it;
     $m'$ is turned into the new basis, so that it is the mean of the gradients seen from there.
-    Vectors take AdamW's steps.
+    Vectors, and matrices of one row or column, take AdamW's steps.
 
     State: `left` and `right`, $L$ and $R$, `left_side` and `right_side`, their $Q$, `m` and `v` in the eigenbasis, one
     stack `[R, L, …]` a shape; `taken`, the steps taken as known to the host; `vector_m`, `vector_v`, `t` as Adam.
@@ -38,7 +38,6 @@ class SOAP(Kronecker):
     beta2 = decay(0.95, "Adam's decay β₂ of the mean square, per step.")
 
     def matrix_rule(self, state, place, g, t):
-        g = g.contiguous()
         left, right = state["left"][place], state["right"][place]
         q_left, q_right = state["left_side"][place], state["right_side"][place]
         m, v = state["m"][place], state["v"][place]
@@ -47,22 +46,22 @@ class SOAP(Kronecker):
 
         update = torch.zeros_like(g)
         if not first:
-            turned = q_left.mT @ g @ q_right
+            turned = multiply(multiply(q_left.mT, g), q_right)
             m.lerp_(turned, 1 - β1)
             v.lerp_(turned.square_(), 1 - β2)
             rotated = m / v.sqrt().add_(ε)
             scale = η * (1 - power(β2, t - 1, like=g)).sqrt() / (1 - power(β1, t - 1, like=g))
-            update = (q_left @ rotated @ q_right.mT).mul_(-scale)
+            update = multiply(multiply(q_left, rotated), q_right.mT).mul_(-scale)
 
-        left.lerp_(g @ g.mT, 1 - β)
-        right.lerp_(g.mT @ g, 1 - β)
+        average_squares(left, g, 1 - β)
+        average_squares(right, g.mT, 1 - β)
         if first:
             q_left.copy_(eigenbasis(left))
             q_right.copy_(eigenbasis(right))
         elif self.due(state):
-            mean = q_left @ m @ q_right.mT
+            mean = multiply(multiply(q_left, m), q_right.mT)
             rows, columns = refresh(left, q_left), refresh(right, q_right)
-            m.copy_(q_left.mT @ mean @ q_right)
+            m.copy_(multiply(multiply(q_left.mT, mean), q_right))
             v.copy_(v.gather(2, rows[:, :, :, None].expand_as(v)).gather(3, columns[:, :, None].expand_as(v)))
         return update
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from math import prod
 
 import torch
 import triton
@@ -20,8 +21,21 @@ LARGEST = 256
 NEWTON_SCHULZ = (64, 64, 4, 3, 8)
 """Step along the sum of XXᵀ, columns of a tile of BX, stages of the one and of the other, warps: of a 256 × 256 X."""
 
+FEWEST = 16
+"""From so many matrices of the largest size on, one program each is quicker than products of all, one by one."""
+
 PRODUCT = (64, 64, 32, 3, 4)
 """Rows, columns and step of a tile, stages, warps."""
+
+PRECISION = "bf16x3"
+"""Of float32 products: factors are split in two of 8 bits and the product of the small parts is left out.  Off by
+4e-6, where float32 is by 3e-7 and TF32 by 3e-4 (‖difference‖ / ‖product‖ of 256 × 256 matrices, an H100)."""
+
+
+def takes(shape: Sequence[int]) -> bool:
+    """Whether `newton_schulz` is made for stacks of this shape."""
+    *stack, rows, columns = shape
+    return rows == columns and (rows in (32, 64, 128) or (rows == LARGEST and prod(stack) >= FEWEST))
 
 
 def newton_schulz(
@@ -31,7 +45,6 @@ def newton_schulz(
     size = x.shape[-1]
     assert x.is_contiguous()
     assert x.dtype == torch.bfloat16 or not x.is_cuda  # Triton's interpreter multiplies no bfloat16
-    assert size in (32, 64, 128, LARGEST)
     step, columns, along, across, warps = cut
     out = torch.empty_like(x)
     launch(_newton_schulz, (x.shape[0],),
@@ -50,17 +63,15 @@ def _on(coefficients: tuple[tuple[float, float, float], ...], device: torch.devi
 def product(
     a: Tensor,
     b: Tensor,
-    out: Tensor | None = None,
-    precision: str = "tf32x3",
+    precision: str = PRECISION,
     tile: tuple[int, int, int, int, int] = PRODUCT,
 ) -> Tensor:
-    """A · B of float32 matrices `[L, n, n]` or `[R, L, n, n]` of any strides: pass `a.mT` for Aᵀ · B."""
-    out = torch.empty(a.shape, device=a.device) if out is None else out
-    four_a, four_b, four_out = _four(a), _four(b), _four(out)
-    runs, layers, size, _ = four_a.shape
+    """A · B of float32 matrices `[R, L, n, n]` of any strides: pass `a.mT` for Aᵀ · B."""
+    out = torch.empty(a.shape, device=a.device)
+    runs, layers, size, _ = a.shape
     rows, columns, step, stages, warps = tile
     launch(_products, (triton.cdiv(size, rows) * triton.cdiv(size, columns), layers, runs),
-        four_a, *four_a.stride(), four_b, *four_b.stride(), four_out, *four_out.stride(),
+        a, *a.stride(), b, *b.stride(), out, *out.stride(),
         N=size, BM=rows, BN=columns, BK=step, PRECISION=precision, num_warps=warps, num_stages=stages,
     )  # fmt: skip
     return out
@@ -70,23 +81,19 @@ def statistics(
     left: Tensor,
     g: Tensor,
     weight: Tensor,
-    transposed: bool = False,
-    precision: str = "tf32x3",
+    precision: str = PRECISION,
     tile: tuple[int, int, int, int, int] = PRODUCT,
 ) -> None:
-    """left ← left + weight · (G Gᵀ − left), or GᵀG if transposed: float32 matrices `[L, n, n]` or `[R, L, n, n]`, a
-    weight each.  What lies above the diagonal is moved and copied below."""
-    left, g, weight = _four(left), _four(g.mT if transposed else g), weight[None] if weight.dim() == 1 else weight
+    """left ← left + weight · (G Gᵀ − left) of float32 matrices `[R, L, n, n]` of any strides, with `weight [R, L]`.
+
+    What lies above the diagonal is moved and copied below.
+    """
     runs, layers, size, _ = left.shape
     rows, columns, step, stages, warps = tile
     launch(_statistics, (triton.cdiv(size, rows) * triton.cdiv(size, columns), layers, runs),
-        left, *left.stride(), g, *g.stride(), weight, *weight.expand(runs, layers).stride(),
+        left, *left.stride(), g, *g.stride(), weight, *weight.stride(),
         N=size, BM=rows, BN=columns, BK=step, PRECISION=precision, num_warps=warps, num_stages=stages,
     )  # fmt: skip
-
-
-def _four(matrices: Tensor) -> Tensor:
-    return matrices if matrices.dim() == 4 else matrices[None]
 
 
 @triton.jit

@@ -1,0 +1,1 @@
+"""Triton kernels of optimizers; imported only where one runs, since not every machine has Triton."""
