@@ -17,7 +17,7 @@ class Kronecker(Hybrid):
     """
 
     statistics = decay(0.95, "Decay β of the row and column statistics, per step.")
-    interval = param.Integer(10, bounds=(1, 1000), doc="Steps between two refreshes of what is computed from them.")
+    interval = param.Integer(80, bounds=(1, 1000), doc="Steps between two refreshes of what is computed from them.")
 
     def init_matrices(self, stacks, seed):
         squares = {

@@ -48,7 +48,8 @@ class Muon(Hybrid):
     def matrix_rule(self, state, place, g, t, drawn: Any = 1):
         η, μ = self.symbols("lr", "momentum", like=g)
         b = state["momentum"][place].lerp_(g, (1 - μ) * drawn)
-        return polar(g.lerp(b, μ) if self.nesterov else b, MUON).mul_(-η * max(1, g.shape[-2] / g.shape[-1]) ** 0.5)
+        scale = max(1, g.shape[-2] / g.shape[-1]) ** 0.5
+        return polar(g.lerp(b, μ) if self.nesterov else b, MUON) * (-η * scale)
 
 
 class DropMuon(Muon):

@@ -41,4 +41,4 @@ class PolarGrad(Hybrid):
         η, μ = self.symbols("lr", "momentum", like=g)
         m = state["momentum"][place].lerp_(g, 1 - μ)
         u = polar(m, POLAR_EXPRESS)
-        return u.mul_((u * m).sum(dim=(2, 3), keepdim=True) * -η)
+        return u * ((u * m).sum(dim=(2, 3), keepdim=True) * -η)

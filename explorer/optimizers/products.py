@@ -44,21 +44,21 @@ def polar(matrices: Tensor, coefficients: tuple[tuple[float, float, float], ...]
 
     $$ X_0 = M / \lVert M\rVert_F, \qquad X \leftarrow (aI + bA + cA^2)X, \quad A = XX^\top $$
 
-    Zero stays zero.  On CUDA float32 is iterated in bfloat16, as Muon's author does.
+    Zero stays zero.  On CUDA float32 is iterated in bfloat16, as Muon's author does, and comes back so.
     """
     if _in_kernels(matrices):
         from explorer.optimizers.kernels import matrices as kernels
 
         if kernels.takes(matrices.shape):
             shape, matrices = matrices.shape, matrices.bfloat16()
-            return kernels.newton_schulz(matrices.flatten(0, -3), coefficients).view(shape).float()
+            return kernels.newton_schulz(matrices.flatten(0, -3), coefficients).view(shape)
     wide = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
     x = wide / torch.linalg.matrix_norm(wide, keepdim=True).clamp(min=torch.finfo(wide.dtype).tiny)
     x = x.to(torch.bfloat16) if x.is_cuda and x.dtype == torch.float32 else x
     x = x.flatten(0, -3) if x.dim() > 2 else x[None]
     for a, b, c in coefficients:
         x = quadratic(x @ x.mT, a, b, c) @ x
-    x = x.to(matrices.dtype).view(wide.shape)
+    x = x.view(wide.shape)
     return x if wide is matrices else x.mT
 
 

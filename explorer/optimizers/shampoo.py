@@ -45,7 +45,7 @@ class Shampoo(Kronecker):
             right_root.copy_(inverse_root(right, 4, ρ))
         β1, β2, ε = self.symbols("beta1", "beta2", "eps", like=g)
         m, v = state["m"][place], state["v"][place]
-        adam = direction(g, m, v, t, β1, β2, ε)
+        length = torch.linalg.matrix_norm(direction(g, m, v, t, β1, β2, ε), keepdim=True)
         whitened = multiply(multiply(left_root, m), right_root)
-        lengths = torch.linalg.matrix_norm(whitened, keepdim=True).clamp(min=torch.finfo(g.dtype).tiny)
-        return whitened.mul_(torch.linalg.matrix_norm(adam, keepdim=True) / lengths * -η)
+        of_whitened = torch.linalg.matrix_norm(whitened, keepdim=True).clamp(min=torch.finfo(g.dtype).tiny)
+        return whitened.mul_(length / of_whitened * -η)

@@ -44,17 +44,17 @@ class SOAP(Kronecker):
         η, β, β1, β2, ε = self.symbols("lr", "statistics", "beta1", "beta2", "eps", like=g)
         first = self.taken(state) == 0
 
+        average_squares(left, g, 1 - β)
+        average_squares(right, g.mT, 1 - β)
         update = torch.zeros_like(g)
         if not first:
             turned = multiply(multiply(q_left.mT, g), q_right)
             m.lerp_(turned, 1 - β1)
-            v.lerp_(turned.square_(), 1 - β2)
+            v.lerp_(turned.square(), 1 - β2)
             rotated = m / v.sqrt().add_(ε)
             scale = η * (1 - power(β2, t - 1, like=g)).sqrt() / (1 - power(β1, t - 1, like=g))
             update = multiply(multiply(q_left, rotated), q_right.mT).mul_(-scale)
 
-        average_squares(left, g, 1 - β)
-        average_squares(right, g.mT, 1 - β)
         if first:
             q_left.copy_(eigenbasis(left))
             q_right.copy_(eigenbasis(right))

@@ -147,20 +147,34 @@ class Deferring(TorchDispatchMode):
 
     def settle(self, total: _Total | None = None) -> None:
         """Do what was put off, and `total` with it."""
-        few, many, pending = self._few, self._many, self._pending
+        self._settle_few()
+        many, stores = self._many, self._stores(self._many)
         self._forget()
-        stores: dict[bool, list[tuple[str, _Access]]] = {True: [], False: []}
-        for storage, places in pending.items():
+        if stores or total is not None:
+            _run(many, stores, total)
+
+    def _settle_few(self) -> None:
+        """Do what was put off of the few numbers, on which the many's kernel may rest."""
+        few, stores = self._few, self._stores(self._few)
+        self._few = _Part(True)
+        for storage, places in list(self._pending.items()):
+            self._pending[storage] = left = {place: one for place, one in places.items() if one.part is not few}
+            if not left:
+                del self._pending[storage]
+        if stores:
+            _run(few, stores)
+
+    def _stores(self, part: _Part) -> list[tuple[str, _Access]]:
+        """The values of a part that somebody may look at, and where they go."""
+        stores = []
+        for storage, places in self._pending.items():
             for place, value in places.items():
                 access = value.access
                 if access is None and (tensor := self._alive(storage)) is not None:
                     access = _access_at(tensor, place)
-                if access is not None:
-                    stores[value.part.few].append((value.name, access))
-        if stores[True]:
-            _run(few, stores[True])
-        if stores[False] or total is not None:
-            _run(many, stores[False], total)
+                if value.part is part and access is not None:
+                    stores.append((value.name, access))
+        return stores
 
     @property
     def _read(self) -> set[int]:
@@ -207,14 +221,13 @@ class Deferring(TorchDispatchMode):
         if not _fit(ends):
             raise Unfusable(f"axes that do not fit: {ends}")
         part = self._few if few else self._many
-        if (
-            any(self._clashes(one, few, numel) for one in sources)
-            or (target is not None and self._taken(target, few, numel))
-            or (numel > 1 and part.numel not in (1, numel))
-            or not _fit(part.ends | ends)
-        ):  # fmt: skip
+        other = (numel > 1 and part.numel not in (1, numel)) or not _fit(part.ends | ends)
+        taken = target is not None and self._taken(target, few, numel)
+        if taken or any(self._clashes(one, few) for one in sources) or (other and not few):
             self.settle()
-            part = self._few if few else self._many
+        elif other or (few and any(self._spreads(one, numel) for one in sources)):
+            self._settle_few()
+        part = self._few if few else self._many
         part.ends |= ends
         part.numel = max(part.numel, numel)
         self._count += 1
@@ -259,7 +272,7 @@ class Deferring(TorchDispatchMode):
         if not _fit(ends):
             raise Unfusable(f"axes that do not fit: {ends}")
         part, numel = self._many, operand.numel()
-        if self._clashes(operand, False, numel) or part.numel not in (1, numel) or not _fit(part.ends | ends):
+        if self._clashes(operand, False) or part.numel not in (1, numel) or not _fit(part.ends | ends):
             self.settle()
             part = self._many
         part.ends |= ends
@@ -278,17 +291,20 @@ class Deferring(TorchDispatchMode):
         self._new(result)
         return result
 
-    def _clashes(self, operand: Tensor, few: bool, numel: int) -> bool:
-        """Whether a kernel cannot read `operand` as it is going to be."""
+    def _clashes(self, operand: Tensor, few: bool) -> bool:
+        """Whether a kernel, of the few or of the many, cannot read `operand` as it is going to be."""
         places = self._pending.get(_storage(operand))
         if not places:
             return False
         value = places.get(_place(operand))
         if value is None or len(places) > 1:
             return True
-        if value.part.few != few:
-            return few  # the few are there before the many
-        return value.numel not in (1 if few else numel, numel)
+        return few and not value.part.few  # the few are there before the many
+
+    def _spreads(self, operand: Tensor, numel: int) -> bool:
+        """Whether `operand` is put off among the few, and one of its elements goes with several."""
+        value = self._pending.get(_storage(operand), {}).get(_place(operand))
+        return value is not None and value.numel not in (1, numel)
 
     def _taken(self, target: Tensor, few: bool, numel: int) -> bool:
         """Whether what was put off must be done before `target` is written."""
@@ -491,7 +507,9 @@ def _run(part: _Part, stores: Sequence[tuple[str, _Access]], total: _Total | Non
     count = prod(inner)
     block = max(16, 1 << (count - 1).bit_length()) if part.few else BLOCK
     grid = (-(-count // block), prod(outer))
+    token = waiting.set(None)
     launch(_kernel(_source(arguments, lines)), grid, *tensors, *numbers, count, **fixed, BLOCK=block)
+    waiting.reset(token)
 
 
 def _number(tensors: list[Tensor], tensor: Tensor) -> int:
