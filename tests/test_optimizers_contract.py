@@ -98,9 +98,9 @@ def test_captured_equals_uncaptured(key):
     for capturable in {optimizer.capturable, False}:
         fleet = ex.training.Fleet(challenge, optimizer, range(3), device="cuda", precision="float64")
         fleet.captured = capturable
-        for _ in range(14):  # Shampoo and SOAP are captured from the seventh on
+        for _ in range(14):  # Shampoo and SOAP are captured from the third on
             fleet.advance()
-        losses.append(torch.from_numpy(fleet.snapshot().val_loss))
+        losses.append(torch.tensor(fleet.snapshot().val_loss))
     torch.testing.assert_close(losses[0], losses[-1], rtol=1e-6, atol=0)
 
 

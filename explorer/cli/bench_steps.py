@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 
 import torch
 import typer
@@ -13,8 +14,11 @@ from explorer.cli.timing import Row, in_turns
 from explorer.training import Fleet
 
 RIVAL, YARDSTICK = "adam", "adam, apart"
-WARM_UP = 16
-"""Epochs before the first that counts: who refreshes something every ten steps is captured at each place by then."""
+CYCLE = 10
+"""Epochs that are timed together of who refreshes something now and then, by default once in so many."""
+
+WARM_UP = 3 * CYCLE
+"""Epochs before the first that counts: by then who refreshes something has been captured with it and without."""
 
 
 class Apart(Fleet):
@@ -45,7 +49,8 @@ def steps(depth: int, runs: int, device: torch.device, rounds: int) -> list[Row]
         fleet = kind(challenge, optimizers.create(key), range(runs), str(device))
         for _ in range(WARM_UP if fleet.captured else 1):
             fleet.advance()
-        rows.append(Row(depth, name, runs, fleet.advance))
+        together = 1 if fleet._bound.turn(fleet.state) is None else CYCLE
+        rows.append(Row(depth, name, runs, _epochs(fleet, together), together))
     in_turns(rows, device, rounds)
     batches = len(challenge.batches())
     rival = rows[1]
@@ -54,6 +59,10 @@ def steps(depth: int, runs: int, device: torch.device, rounds: int) -> list[Row]
         step, beside = added(row, rows[0]) / batches, added(row, rows[0]) / added(rival, rows[0])
         typer.echo(f"{row.name:<22} {row.a_run * runs:>10.3f} {step * 1e3:>11.1f} {beside:>7.2f}")
     return rows
+
+
+def _epochs(fleet: Fleet, count: int) -> Callable[[], object]:
+    return lambda: [fleet.advance() for _ in range(count)]
 
 
 def added(row: Row, nothing: Row) -> float:

@@ -13,7 +13,8 @@ from explorer.optimizers.hybrid import Hybrid
 class Kronecker(Hybrid):
     """Base of optimizers that keep L ≈ E[GGᵀ] and R ≈ E[GᵀG] of every matrix, and refresh a function of them at times.
 
-    The host decides when to refresh: an epoch is captured once for each place in the interval where it can begin.
+    The host decides when to refresh: an epoch is captured once for each place in it where that can be, and once for
+    those without.
     """
 
     statistics = decay(0.95, "Decay β of the row and column statistics, per step.")
@@ -31,7 +32,10 @@ class Kronecker(Hybrid):
         state["taken"] += 1
 
     def turn(self, state):
-        return self.taken(state) % self.interval if self.taken(state) else -1  # the first step may be unlike others
+        if self.taken(state) == 0:
+            return -1  # the first step may be unlike others
+        _, batches = self._batch
+        return min(-self.taken(state) % self.interval, batches)
 
     def replayed(self, state, steps):
         state["taken"] += steps

@@ -71,12 +71,15 @@ def multiply(a: Tensor, b: Tensor) -> Tensor:
     return a @ b
 
 
-def average_squares(average: Tensor, g: Tensor, weight: Tensor | float) -> None:
-    """average ← average + weight · (G Gᵀ − average), in place: `[R, L, n, n]`; weight: a number, or `[R, 1, 1, 1]`."""
+def average_squares(average: Tensor, g: Tensor, weight: Tensor | float, exact: bool = False) -> None:
+    """average ← average + weight · (G Gᵀ − average), in place: `[R, L, n, n]`; weight: a number, or `[R, 1, 1, 1]`.
+
+    exact: also on CUDA as exact as float32 is, for those who need the least eigenvalues not to be negative.
+    """
     if _in_kernels(g) and isinstance(weight, Tensor) and g.shape == average.shape:
         from explorer.optimizers.kernels import matrices as kernels
 
-        kernels.statistics(average, g, weight.expand(*g.shape[:2], 1, 1)[:, :, 0, 0])
+        kernels.statistics(average, g, weight.expand(*g.shape[:2], 1, 1)[:, :, 0, 0], exact)
         return
     average.lerp_(g @ g.mT, weight)
 

@@ -38,8 +38,8 @@ class Shampoo(Kronecker):
         η, β, ρ = self.symbols("lr", "statistics", "ridge", like=g)
         left, right = state["left"][place], state["right"][place]
         left_root, right_root = state["left_side"][place], state["right_side"][place]
-        average_squares(left, g, 1 - β)
-        average_squares(right, g.mT, 1 - β)
+        average_squares(left, g, 1 - β, exact=True)
+        average_squares(right, g.mT, 1 - β, exact=True)
         if self.due(state):
             left_root.copy_(inverse_root(left, 4, ρ))
             right_root.copy_(inverse_root(right, 4, ρ))

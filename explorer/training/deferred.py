@@ -369,7 +369,7 @@ def _merged(sizes: Sequence[int], strides: Sequence[int]) -> list[list[int]]:
 
 def _place(tensor: Tensor) -> Place:
     axes = [axis for axis in _merged(tensor.shape, tensor.stride()) if axis[1]]
-    return tensor.storage_offset(), tensor.dtype, tuple((size, stride) for size, stride in axes)
+    return int(tensor.storage_offset()), tensor.dtype, tuple((size, stride) for size, stride in axes)
 
 
 def _shape(operands: Sequence[Tensor]) -> tuple[int, ...]:

@@ -93,6 +93,7 @@ class Fleet:
             if optimizer.sweepable(name)
         }
         self._bound = optimizer.bind(self._columns)
+        self._bound._batch = 0, len(self.challenge.batches())
         self.state = self._bound.init_state(self.params, self._seed)
 
         # What the device knows of every run; the host reads it in `snapshot` alone.  Column e is epoch e, from 1.

@@ -31,8 +31,8 @@ PRECISION = "bf16x3"
 """Of float32 products: factors are split in two of 8 bits and the product of the small parts is left out.  Off by
 4e-6, where float32 is by 3e-7 and TF32 by 3e-4 (‖difference‖ / ‖product‖ of 256 × 256 matrices, an H100)."""
 
-PRECISION_OF_SQUARES = "bf16x6"
-"""As exact as float32 (8e-8): a negative eigenvalue beyond the ridge, which is a millionth, would have no root."""
+EXACT = {True: ("tf32x3", (64, 64, 32, 3, 4)), False: ("bf16x6", (64, 64, 64, 2, 4))}
+"""Precision and tile of G Gᵀ by whether G's rows are contiguous: the quicker of two as exact as float32 (1e-7)."""
 
 
 def takes(shape: Sequence[int]) -> bool:
@@ -80,19 +80,13 @@ def product(
     return out
 
 
-def statistics(
-    left: Tensor,
-    g: Tensor,
-    weight: Tensor,
-    precision: str = PRECISION_OF_SQUARES,
-    tile: tuple[int, int, int, int, int] = PRODUCT,
-) -> None:
+def statistics(left: Tensor, g: Tensor, weight: Tensor, exact: bool) -> None:
     """left ← left + weight · (G Gᵀ − left) of float32 matrices `[R, L, n, n]` of any strides, with `weight [R, L]`.
 
     What lies above the diagonal is moved and copied below.
     """
     runs, layers, size, _ = left.shape
-    rows, columns, step, stages, warps = tile
+    precision, (rows, columns, step, stages, warps) = EXACT[g.stride(-1) == 1] if exact else (PRECISION, PRODUCT)
     launch(_statistics, (triton.cdiv(size, rows) * triton.cdiv(size, columns), layers, runs),
         left, *left.stride(), g, *g.stride(), weight, *weight.stride(),
         N=size, BM=rows, BN=columns, BK=step, PRECISION=precision, num_warps=warps, num_stages=stages,
