@@ -14,7 +14,7 @@ PACKAGE = Path(explorer.__file__).parent
 
 # DESIGN's table.  `base` is read by all; stdlib is free, but for what starts threads or processes.
 ROOMS = {
-    "base": (set(), {"numpy", "param", "torch"}),
+    "base": (set(), {"numpy", "param", "torch", "triton"}),
     "challenge": ({"base"}, {"numpy", "param", "torch", "triton"}),
     "optimizers": ({"base"}, {"numpy", "param", "scipy", "torch", "triton"}),
     "records": (set(), {"numpy", "pandas", "platformdirs", "psutil", "sqlalchemy", "xarray"}),

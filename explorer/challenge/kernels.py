@@ -11,18 +11,8 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
-from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
-
-@triton.jit
-def _follow(CHAINED: tl.constexpr):
-    """Wait for the kernel before, and let the next one be put in place: a launch then costs half as much.
-
-    To wait first and allow next means that a kernel never runs beside any but its two neighbours.
-    """
-    if CHAINED:
-        gdc_wait()
-        gdc_launch_dependents()
+from explorer.base.chained import follow
 
 
 @triton.jit
@@ -56,7 +46,7 @@ def forward_layer(below, below_run, below_row, parameters, parameters_run, weigh
     weight, norm: offsets of the weight and of the batch norm's first tensor; the bias lies BIAS elements after the
     weight, the batch norm's next tensor STEP after the last.  statistics: where the running statistics start.
     """
-    _follow(CHAINED)
+    follow(CHAINED)
     run = tl.program_id(1).to(tl.int64)
     rows, columns = tl.arange(0, BM), tl.program_id(0) * BN + tl.arange(0, BN)
     inside, real = rows[:, None] < B, columns < N
@@ -109,7 +99,7 @@ def output_layer(below, below_run, parameters, parameters_run, weight, targets, 
                  BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
                  CHAINED: tl.constexpr):  # fmt: skip
     """The last layer on a batch, in tiles of rows: delta = scale · error, and squared error in parts `[tiles, R]`."""
-    _follow(CHAINED)
+    follow(CHAINED)
     run = tl.program_id(1).to(tl.int64)
     rows, columns = tl.program_id(0) * BM + tl.arange(0, BM), tl.arange(0, BN)
     real = columns < N
@@ -129,7 +119,7 @@ def output_gradients(below, below_run, delta, delta_run, gradients, gradients_ru
                      BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
                      CHAINED: tl.constexpr):  # fmt: skip
     """Gradients of the last layer's weight and bias from its delta, cut in tiles of the weight's columns."""
-    _follow(CHAINED)
+    follow(CHAINED)
     run = tl.program_id(1).to(tl.int64)
     rows, outs, k = tl.arange(0, BM), tl.arange(0, BN), tl.program_id(0) * BK + tl.arange(0, BK)
     mask = (rows[:, None] < B) & (outs[None, :] < N)
@@ -174,7 +164,7 @@ def backward_layer(above, above_run, parameters, parameters_run, weight_above, n
 
     Also the column sums: gradients of γ, β and the bias (at `bias`); in the FIRST layer those of its weight, too.
     """
-    _follow(CHAINED)
+    follow(CHAINED)
     run = tl.program_id(1).to(tl.int64)
     rows, columns = tl.arange(0, BM), tl.program_id(0) * BN + tl.arange(0, BN)
     real = columns < N
@@ -219,7 +209,7 @@ def square_gradients(delta, below, B, layer_room, room_run, weight,
 
     delta and below start at the first of these layers and go on layer_room elements a layer.
     """
-    _follow(CHAINED)
+    follow(CHAINED)
     run, layer = tl.program_id(2).to(tl.int64), tl.program_id(1).to(tl.int64)
     tiles = tl.cdiv(N, BN)
     outs = (tl.program_id(0) // tiles) * BM + tl.arange(0, BM)

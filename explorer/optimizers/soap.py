@@ -87,7 +87,7 @@ def refresh(statistic: Tensor, basis: Tensor) -> Tensor:
 
     The ridge keeps directions that no gradient had where they were.
     """
-    turned = statistic @ basis + ridge(statistic) * basis
+    turned = multiply(statistic, basis) + ridge(statistic) * basis
     order = (basis * turned).sum(dim=-2).argsort(dim=-1, descending=True)
     sort = order[:, :, None, :].expand_as(basis)
     basis.copy_(orthonormal(turned.gather(3, sort), otherwise=basis.gather(3, sort)))

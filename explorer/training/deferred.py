@@ -10,33 +10,26 @@ An operation goes by elements in the order of their indices.  Tensors may be str
 memory that lie differently are never in one kernel if one of them is written.
 """
 
-# pyright: reportMissingImports=false
-
 from __future__ import annotations
 
-import linecache
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from math import prod
 from typing import Any
 from weakref import ref
-from zlib import crc32
 
 import torch
-import triton
-import triton.language as tl
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from explorer.base.launch import is_compiling, launch, waiting
+from explorer.base.launch import is_compiling, waiting
+from explorer.training import walks
 from explorer.training.formulas import TYPES, Unfusable, expression, known
+from explorer.training.walks import Access, Total, Walk
 
 FEW = 4096
 """So many numbers are dealt with in one program."""
-
-BLOCK = 1024
 
 SUMS = ("linalg_vector_norm", "sum")
 
@@ -44,66 +37,36 @@ OVERWRITES = ("copy_", "fill_", "zero_")
 """Operations that do not look at what was there."""
 
 Place = tuple[int, torch.dtype, tuple[tuple[int, int], ...]]
-"""Which memory a tensor is, whatever its shape: its offset and type, and size and stride of each run of elements."""
-
-
-@dataclass(frozen=True)
-class _Access:
-    """Elements of a kernel's tensor: where they start, and the stride along each axis of `shape`."""
-
-    tensor: Tensor
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-@dataclass
-class _Part:
-    """What one kernel will do.  few: whether it is the kernel for few numbers; numel: how many, other than one."""
-
-    few: bool
-    numel: int = 1
-    lines: list[str] = field(default_factory=list)
-    loads: dict[tuple[int, Place, tuple[int, ...]], tuple[str, _Access, bool]] = field(default_factory=dict)
-    """By storage, place and strides: the name, where it is, and whether it is spread over more elements."""
-    ends: set[int] = field(default_factory=set)
-    """After how many elements, counted from the last, some tensor's axis ends."""
+"""Which memory of a storage a tensor is, whatever its shape: offset and type, and its axes, merged."""
 
 
 @dataclass
 class _Pending:
-    """What a place will hold: the name in its part, and a tensor that lies there."""
+    """What a place will hold: the name in its walk, and where to store it.
 
-    part: _Part
+    access: None for a tensor that was made in here, and may be given up before anybody looks.
+    """
+
+    walk: Walk
     name: str
     numel: int
-    access: _Access | None
-    """None for a tensor that was made in here and is not kept alive."""
-
-
-@dataclass(frozen=True)
-class _Total:
-    """A sum that the many's kernel takes: of the values `name` or of their squares, over `over` elements at a time, in
-    whole blocks or in parts of one; `sums [rows, pieces]` takes it, of a single piece its root."""
-
-    name: str
-    squares: bool
-    over: int
-    whole: bool
-    sums: Tensor
+    access: Access | None
 
 
 class Deferring(TorchDispatchMode):
-    """See above.  device: only its tensors are concerned; a CPU number among them is read at once."""
+    """See above.  device: only its tensors are concerned; a number on the CPU among them is read at once."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
         self._device = device
-        self._few, self._many = _Part(True), _Part(False)
-        self._pending: dict[int, dict[Place, _Pending]] = {}
-        """By storage."""
+        self._forget()
         self._made: dict[int, list[ref[Tensor]]] = {}
         """Storages that were made in here, with all tensors that lie in them: where none is left, nothing is stored."""
-        self._count = 0
+
+    def _forget(self) -> None:
+        self._few, self._many, self._count = Walk(few=True), Walk(few=False), 0
+        self._pending: dict[int, dict[Place, _Pending]] = {}
+        """By storage."""
 
     def __enter__(self) -> Deferring:
         super().__enter__()
@@ -132,11 +95,10 @@ class Deferring(TorchDispatchMode):
                     self._made[storage].append(ref(view))
             return result
         try:
-            return (self._summed if name in SUMS else self._put_off)(func, name, args, kwargs)
+            return self._summed(func, *args, **kwargs) if name in SUMS else self._put_off(func, name, args, kwargs)
         except Unfusable:
             pass
-        given = list(_tensors((args, kwargs)))
-        storages = {_storage(tensor) for tensor in given}
+        storages = {_storage(tensor) for tensor in _tensors((args, kwargs))}
         if storages & self._pending.keys() or (func._schema.is_mutable and storages & self._read):
             self.settle()
         result = func(*args, **kwargs)
@@ -145,51 +107,54 @@ class Deferring(TorchDispatchMode):
                 self._new(tensor)
         return result
 
-    def settle(self, total: _Total | None = None) -> None:
+    # What was put off is done.
+
+    def settle(self, total: Total | None = None) -> None:
         """Do what was put off, and `total` with it."""
         self._settle_few()
         many, stores = self._many, self._stores(self._many)
         self._forget()
-        if stores or total is not None:
-            _run(many, stores, total)
+        self._run(many, stores, total)
 
     def _settle_few(self) -> None:
         """Do what was put off of the few numbers, on which the many's kernel may rest."""
         few, stores = self._few, self._stores(self._few)
-        self._few = _Part(True)
+        self._few = Walk(few=True)
         for storage, places in list(self._pending.items()):
-            self._pending[storage] = left = {place: one for place, one in places.items() if one.part is not few}
+            self._pending[storage] = left = {place: one for place, one in places.items() if one.walk is not few}
             if not left:
                 del self._pending[storage]
-        if stores:
-            _run(few, stores)
+        self._run(few, stores)
 
-    def _stores(self, part: _Part) -> list[tuple[str, _Access]]:
-        """The values of a part that somebody may look at, and where they go."""
+    def _run(self, walk: Walk, stores: Sequence[tuple[str, Access]], total: Total | None = None) -> None:
+        token = waiting.set(None)
+        try:
+            if stores or total is not None:
+                walks.run(walk, stores, total)
+        finally:
+            waiting.reset(token)
+
+    def _stores(self, walk: Walk) -> list[tuple[str, Access]]:
+        """The values of a walk that somebody may look at, and where they go."""
         stores = []
         for storage, places in self._pending.items():
             for place, value in places.items():
                 access = value.access
                 if access is None and (tensor := self._alive(storage)) is not None:
                     access = _access_at(tensor, place)
-                if value.part is part and access is not None:
+                if value.walk is walk and access is not None:
                     stores.append((value.name, access))
         return stores
 
-    @property
-    def _read(self) -> set[int]:
-        return {storage for part in (self._few, self._many) for storage, *_ in part.loads}
-
-    def _forget(self) -> None:
-        self._few, self._many, self._pending, self._count = _Part(True), _Part(False), {}, 0
+    def _alive(self, storage: int) -> Tensor | None:
+        return next((tensor for one in self._made[storage] if (tensor := one()) is not None), None)
 
     def _new(self, tensor: Tensor) -> None:
         storage = _storage(tensor)
         self._made[storage] = [ref(tensor)]
         self._pending.pop(storage, None)  # of a tensor that was there before and is no more
 
-    def _alive(self, storage: int) -> Tensor | None:
-        return next((tensor for one in self._made[storage] if (tensor := one()) is not None), None)
+    # An operation is put off.
 
     def _put_off(self, func: Any, name: str, args: Any, kwargs: Any) -> Tensor:
         """Write an operation down; `Unfusable` if it is none that can be."""
@@ -218,27 +183,15 @@ class Deferring(TorchDispatchMode):
         sources = [one for one in here if one is not target or name not in OVERWRITES]
         walked = here if target is None else [*here, target]
         ends = {numel}.union(*(_ends(one.expand(shape)) for one in walked if one.numel() > 1))
-        if not _fit(ends):
-            raise Unfusable(f"axes that do not fit: {ends}")
-        part = self._few if few else self._many
-        other = (numel > 1 and part.numel not in (1, numel)) or not _fit(part.ends | ends)
-        taken = target is not None and self._taken(target, few, numel)
-        if taken or any(self._clashes(one, few) for one in sources) or (other and not few):
-            self.settle()
-        elif other or (few and any(self._spreads(one, numel) for one in sources)):
-            self._settle_few()
-        part = self._few if few else self._many
-        part.ends |= ends
-        part.numel = max(part.numel, numel)
-        self._count += 1
-        value = f"v{self._count}"
+        walk = self._walk(few, numel, ends, sources, target)
+        value = self._name()
 
         def named(operand: Tensor) -> tuple[str, torch.dtype]:
             wanted = operand is not target or name not in OVERWRITES
-            return self._named(operand, part, shape) if wanted else "", operand.dtype
+            return self._named(operand, walk, shape) if wanted else "", operand.dtype
 
         line = expression(name, told, kwargs, dtype, few, named)
-        part.lines.append(f"{value} = {line}")
+        walk.lines.append(f"{value} = {line}")
         if is_compiling():  # then no kernel runs: what others look at, such as indices, must make sense all the same
             result = func(*args, **asked)
         else:
@@ -247,47 +200,56 @@ class Deferring(TorchDispatchMode):
         if target is None:
             self._new(result)
         elif storage not in self._made:
-            access = _Access(target, tuple(target.shape), target.stride())
-        self._pending.setdefault(storage, {})[_place(result)] = _Pending(part, value, numel, access)
+            access = Access(target, tuple(target.shape), target.stride())
+        self._pending.setdefault(storage, {})[_place(result)] = _Pending(walk, value, numel, access)
         return result
 
-    def _summed(self, func: Any, name: str, args: Any, kwargs: Any) -> Tensor:
-        """The sum, or the root of the sum of squares, over the last axes; `Unfusable` where it is something else."""
-        operand, rest = args[0], list(args[1:])
-        order = rest.pop(0) if name == "linalg_vector_norm" and rest else 2
-        dims, keep = (*rest, None, False)[:2] if len(rest) < 2 else rest[:2]
-        axes = list(range(operand.dim())) if dims is None else sorted(dim % operand.dim() for dim in dims)
-        last = list(range(operand.dim() - len(axes), operand.dim()))
-        over = prod(operand.shape[axis] for axis in axes)
-        whole = over % BLOCK == 0 or over > BLOCK
-        if (
-            operand.device != self._device
-            or operand.dtype not in (torch.float32, torch.float64)
-            or (order != 2 or axes != last or kwargs)
-            or operand.numel() <= FEW
-            or not (whole or (BLOCK % over == 0 and over > 1))
-        ):
-            raise Unfusable(name)
-        ends = {operand.numel(), over} | _ends(operand)
-        if not _fit(ends):
+    def _walk(
+        self, few: bool, numel: int, ends: set[int], sources: Sequence[Tensor], target: Tensor | None = None
+    ) -> Walk:
+        """Where to write down an operation on `numel` elements that reads `sources` and writes `target`: what stands
+        in its way is done before."""
+        if not walks.fit(ends):
             raise Unfusable(f"axes that do not fit: {ends}")
-        part, numel = self._many, operand.numel()
-        if self._clashes(operand, False) or part.numel not in (1, numel) or not _fit(part.ends | ends):
+        walk = self._few if few else self._many
+        other = (numel > 1 and walk.numel not in (1, numel)) or not walks.fit(walk.ends | ends)
+        taken = target is not None and self._taken(target, few, numel)
+        if taken or any(self._clashes(one, few) for one in sources) or (other and not few):
             self.settle()
-            part = self._many
-        part.ends |= ends
-        part.numel = numel
-        value = self._named(operand, part, tuple(operand.shape))
-        rows, squares = numel // over, name == "linalg_vector_norm"
-        pieces = -(-over // BLOCK) if whole else 1
-        sums = torch.empty(rows, pieces, dtype=operand.dtype, device=self._device)
-        self.settle(_Total(value, squares, over, whole, sums))
-        kept = [1 if axis in axes else size for axis, size in enumerate(operand.shape) if keep or axis not in axes]
+        elif other or (few and any(self._spreads(one, numel) for one in sources)):
+            self._settle_few()
+        walk = self._few if few else self._many
+        walk.ends |= ends
+        walk.numel = max(walk.numel, numel)
+        return walk
+
+    def _summed(self, func: Any, operand: Tensor, *rest: Any, **kwargs: Any) -> Tensor:
+        """The sum, or the root of the sum of squares, over the last axes; `Unfusable` where it is something else."""
+        squares, given = func.overloadpacket.__name__ == "linalg_vector_norm", list(rest)
+        order = given.pop(0) if squares and given else 2
+        dims = given.pop(0) if given else None
+        keep = bool(given.pop(0)) if given else False
+        axes = list(range(operand.dim())) if dims is None else sorted(dim % operand.dim() for dim in dims)
+        if axes != list(range(operand.dim() - len(axes), operand.dim())) or order != 2 or given or kwargs:
+            raise Unfusable("not a sum over the last axes")
+        numel, over = operand.numel(), prod(operand.shape[axis] for axis in axes)
+        whole = walks.blocks_are_whole(over)
+        if operand.device != self._device or operand.dtype not in (torch.float32, torch.float64) or numel <= FEW:
+            raise Unfusable("a sum elsewhere, or of few")
+        if not whole and (over == 1 or walks.BLOCK % over):
+            raise Unfusable("a sum that does not fit a block")
+        walk = self._walk(False, numel, {numel, over} | _ends(operand), [operand])
+        value = self._named(operand, walk, tuple(operand.shape))
+        pieces = -(-over // walks.BLOCK) if whole else 1
+        sums = torch.empty(numel // over, pieces, dtype=operand.dtype, device=self._device)
+        self.settle(Total(value, squares, over, sums))
         if is_compiling():
-            sums = func(*args)
+            sums = func(operand, *rest)
         elif pieces > 1:
             sums = sums.sum(dim=1).sqrt_() if squares else sums.sum(dim=1)
-        result = sums.view(kept)
+        result = sums.view(
+            [1 if axis in axes else size for axis, size in enumerate(operand.shape) if keep or axis not in axes]
+        )
         self._new(result)
         return result
 
@@ -299,7 +261,7 @@ class Deferring(TorchDispatchMode):
         value = places.get(_place(operand))
         if value is None or len(places) > 1:
             return True
-        return few and not value.part.few  # the few are there before the many
+        return few and not value.walk.few  # the few are there before the many
 
     def _spreads(self, operand: Tensor, numel: int) -> bool:
         """Whether `operand` is put off among the few, and one of its elements goes with several."""
@@ -309,35 +271,39 @@ class Deferring(TorchDispatchMode):
     def _taken(self, target: Tensor, few: bool, numel: int) -> bool:
         """Whether what was put off must be done before `target` is written."""
         storage, place = _storage(target), _place(target)
-        if self._pending.get(storage, {}).keys() - {place}:
+        places = self._pending.get(storage, {})
+        if places.keys() - {place} or (place in places and places[place].walk.few != few):
             return True
-        if (value := self._pending.get(storage, {}).get(place)) is not None and value.part.few != few:
-            return True
-        for part in (self._few, self._many):
-            for read, at, _ in part.loads:
-                if read == storage and (part.few != few or at != place):
-                    return True
-            for (read, *_), (_, _, spread) in part.loads.items():
-                if read == storage and spread and numel > 1:
-                    return True
-        return False
+        return any(
+            read == storage and (walk.few != few or at != place or (access.spread and numel > 1))
+            for walk in (self._few, self._many)
+            for (read, at, *_), (_, access) in walk.loads.items()
+        )
 
-    def _named(self, operand: Tensor, part: _Part, shape: tuple[int, ...]) -> str:
-        """What `operand` is called in the kernel of `part`, for an operation on `shape`."""
+    @property
+    def _read(self) -> set[int]:
+        """Storages that a kernel is going to read."""
+        return {storage for walk in (self._few, self._many) for storage, *_ in walk.loads}
+
+    def _named(self, operand: Tensor, walk: Walk, shape: tuple[int, ...]) -> str:
+        """What `operand` is called in the kernel of `walk`, for an operation on `shape`."""
         storage, place = _storage(operand), _place(operand)
         value = self._pending.get(storage, {}).get(place)
-        if value is not None and value.part is part:
+        if value is not None and value.walk is walk:
             return value.name
         if value is not None and value.access is None:  # to be stored by the few's kernel for this one
-            value.access = _Access(operand, tuple(operand.shape), operand.stride())
+            value.access = Access(operand, tuple(operand.shape), operand.stride())
         spread = operand.expand(shape) if operand.numel() > 1 else operand
         # Not `operand` itself, which may be given up before the kernel runs and need not be written then.
-        access = _Access(operand.detach(), tuple(spread.shape), spread.stride())
-        key = storage, place, _runs(access)
-        if key not in part.loads:
-            self._count += 1
-            part.loads[key] = f"v{self._count}", access, operand.numel() != prod(shape)
-        return part.loads[key][0]
+        access = Access(operand.detach(), tuple(spread.shape), spread.stride())
+        key = storage, place, walks.merged(access.shape, access.strides)
+        if key not in walk.loads:
+            walk.loads[key] = self._name(), access
+        return walk.loads[key][0]
+
+    def _name(self) -> str:
+        self._count += 1
+        return f"v{self._count}"
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
@@ -354,22 +320,20 @@ def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-def _merged(sizes: Sequence[int], strides: Sequence[int]) -> list[list[int]]:
-    """Size and stride of each axis, outermost first, without those of size 1, and with those together that can be."""
-    axes: list[list[int]] = []
-    for size, stride in zip(sizes, strides, strict=True):
-        if size == 1:
-            continue
-        if axes and axes[-1][1] == size * stride:
-            axes[-1] = [axes[-1][0] * size, stride]
-        else:
-            axes.append([size, stride])
-    return axes
-
-
 def _place(tensor: Tensor) -> Place:
-    axes = [axis for axis in _merged(tensor.shape, tensor.stride()) if axis[1]]
-    return int(tensor.storage_offset()), tensor.dtype, tuple((size, stride) for size, stride in axes)
+    axes = tuple(axis for axis in walks.merged(tensor.shape, tensor.stride()) if axis[1])
+    return int(tensor.storage_offset()), tensor.dtype, axes
+
+
+def _access_at(tensor: Tensor, place: Place) -> Access:
+    """Where `place` is, in the storage that `tensor` lies in."""
+    offset, dtype, axes = place
+    shape, strides = tuple(size for size, _ in axes), tuple(stride for _, stride in axes)
+    return Access(tensor.view(dtype).as_strided(shape, strides, offset), shape, strides)
+
+
+def _ends(tensor: Tensor) -> set[int]:
+    return walks.ends(walks.merged(tensor.shape, tensor.stride()))
 
 
 def _shape(operands: Sequence[Tensor]) -> tuple[int, ...]:
@@ -383,32 +347,6 @@ def _leaves(kwargs: dict[str, Any], device: torch.device) -> bool:
     """Whether an operation is asked for a tensor elsewhere."""
     wanted = kwargs.get("device")
     return wanted is not None and torch.device(wanted).type != device.type
-
-
-def _ends(tensor: Tensor) -> set[int]:
-    """After how many elements, counted from the last, the axes of `tensor` end, those together that can be."""
-    found, inner = set(), 1
-    for size, _ in reversed(_merged(tensor.shape, tensor.stride())):
-        inner *= size
-        found.add(inner)
-    return found
-
-
-def _fit(ends: set[int]) -> bool:
-    """Whether axes that end so can be cut into common ones."""
-    ordered = sorted(ends)
-    return not any(large % small for small, large in pairwise(ordered))
-
-
-def _runs(access: _Access) -> tuple[int, ...]:
-    return tuple(number for axis in _merged(access.shape, access.strides) for number in axis)
-
-
-def _access_at(tensor: Tensor, place: Place) -> _Access:
-    """Where `place` is, in the storage that `tensor` lies in."""
-    offset, dtype, axes = place
-    shape, strides = tuple(size for size, _ in axes), tuple(stride for _, stride in axes)
-    return _Access(tensor.view(dtype).as_strided(shape, strides, offset), shape, strides)
 
 
 @cache
@@ -425,151 +363,3 @@ def _type_of(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> torch.dt
         return _type(func, kinds, options)
     except (TypeError, RuntimeError) as error:  # a list among the arguments, or two tensors of which one must be large
         raise Unfusable(str(error)) from error
-
-
-def _run(part: _Part, stores: Sequence[tuple[str, _Access]], total: _Total | None = None) -> None:
-    """Launch a part's kernel."""
-    loads = [(name, access) for name, access, _ in part.loads.values()]
-    accesses = [access for _, access in (*loads, *stores)]
-    over = 1 if total is None else total.over
-    sizes, strides = _common(accesses, part.numel, over)
-    if part.few:
-        first = 0
-    elif total is not None and total.whole:
-        first = next(axis for axis in range(len(sizes)) if prod(sizes[axis:]) == over)
-    else:
-        first = _outer(sizes)
-    outer, inner = sizes[:first], sizes[first:]
-
-    tensors: list[Tensor] = []
-    numbers: list[int] = []
-    spots = []
-    for access, along in zip(accesses, strides, strict=True):
-        spots.append((_number(tensors, access.tensor), along))
-    lines = ["i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)", "inside = i < N"]
-    names: list[str] = []
-    if outer:
-        lines.append("row = tl.program_id(1).to(tl.int64)")
-        for axis in range(len(outer) - 1, -1, -1):
-            lines.append(f"c{axis} = row" + (f" % n{axis}" if axis else ""))
-            if axis:
-                lines.append(f"row = row // n{axis}")
-                names.append(f"n{axis}")
-                numbers.append(outer[axis])
-    lines.append("rest = i")
-    fixed = {}
-    for axis in range(len(sizes) - 1, first - 1, -1):
-        if axis > first:
-            fixed[f"D{axis}"] = sizes[axis]
-            lines += [f"c{axis} = rest % D{axis}", f"rest = rest // D{axis}"]
-        else:
-            lines.append(f"c{axis} = rest")
-
-    def pointer(spot: tuple[int, list[int]]) -> str:
-        tensor, along = spot
-        text = f"p{tensor}"
-        for axis, stride in enumerate(along):
-            if stride == 1:
-                text += f" + c{axis}"
-            elif stride:
-                names.append(f"s{len(names)}")
-                numbers.append(stride)
-                text += f" + c{axis} * {names[-1]}"
-        return text
-
-    for (name, _), spot in zip(loads, spots, strict=False):
-        single = not any(spot[1][first:])
-        lines.append(f"{name} = tl.load({pointer(spot)}{'' if single else ', inside'})")
-    lines += part.lines
-    if part.few:
-        lines.append("tl.debug_barrier()")  # a number that all threads read must not be replaced too early
-    for (name, _), spot in zip(stores, spots[len(loads) :], strict=True):
-        single = not any(spot[1][first:])
-        lines.append(f"tl.store({pointer(spot)}, {name}{'' if single else ', inside'})")
-    if total is not None:
-        tensors.append(total.sums)
-        squared = f"{total.name} * {total.name}" if total.squares else total.name
-        lines += [f"x = tl.where(inside, {squared}, 0.0)", f"sums = p{len(tensors) - 1}"]
-        if total.whole:
-            lines += ["at = tl.program_id(1).to(tl.int64) * tl.num_programs(0) + tl.program_id(0)", "x = tl.sum(x, 0)"]
-        else:
-            fixed["OVER"] = over
-            lines += [
-                "x = tl.sum(tl.reshape(x, (BLOCK // OVER, OVER)), 1)",
-                "k = tl.program_id(0) * (BLOCK // OVER) + tl.arange(0, BLOCK // OVER)",
-                "at = tl.program_id(1).to(tl.int64) * (N // OVER) + k",
-            ]
-        if total.squares and total.sums.shape[1] == 1:
-            lines.append("x = tl.sqrt(x)")
-        lines.append(f"tl.store(sums + at, x{'' if total.whole else ', k < N // OVER'})")
-    arguments = [f"p{index}" for index in range(len(tensors))] + names + ["N"]
-    arguments += [f"{name}: tl.constexpr" for name in (*fixed, "BLOCK")]
-    count = prod(inner)
-    block = max(16, 1 << (count - 1).bit_length()) if part.few else BLOCK
-    grid = (-(-count // block), prod(outer))
-    token = waiting.set(None)
-    launch(_kernel(_source(arguments, lines)), grid, *tensors, *numbers, count, **fixed, BLOCK=block)
-    waiting.reset(token)
-
-
-def _number(tensors: list[Tensor], tensor: Tensor) -> int:
-    for index, one in enumerate(tensors):
-        if one.data_ptr() == tensor.data_ptr() and one.dtype is tensor.dtype:
-            return index
-    tensors.append(tensor)
-    return len(tensors) - 1
-
-
-def _outer(sizes: Sequence[int]) -> int:
-    """How many axes are not walked over by a program: all but as many of the last as give it enough to do."""
-    first = len(sizes) - 1
-    while first > 0 and prod(sizes[first:]) < BLOCK:
-        first -= 1
-    return max(first, 0)
-
-
-def _common(accesses: Sequence[_Access], numel: int, over: int) -> tuple[list[int], list[list[int]]]:
-    """One list of axes for all accesses, as few as can be, of which some are the last `over` elements; and the stride
-    of each access along each."""
-    merged = [_merged(access.shape, access.strides) for access in accesses]
-    ends = {1, numel, over}
-    for axes in merged:
-        inner = 1
-        for size, _ in reversed(axes):
-            inner *= size
-            ends.add(inner)
-    sizes = [large // small for small, large in pairwise(sorted(ends))][::-1] or [1]
-    table = []
-    for axes in merged:
-        along, left = [], [tuple(axis) for axis in axes]
-        for size in reversed(sizes):
-            if not axes:  # one number
-                along.append(0)
-                continue
-            inside, stride = left.pop()
-            along.append(stride)
-            if inside > size:
-                left.append((inside // size, stride * size))
-        table.append(along[::-1])
-    axis = len(sizes) - 1
-    while axis > 0:  # put an axis to the next one inside, where all can be walked over as one
-        if prod(sizes[axis:]) != over and all(along[axis - 1] == along[axis] * sizes[axis] for along in table):
-            sizes[axis - 1 : axis + 1] = [sizes[axis - 1] * sizes[axis]]
-            for along in table:
-                del along[axis - 1]
-        axis -= 1
-    return sizes, table
-
-
-def _source(arguments: Sequence[str], lines: Sequence[str]) -> str:
-    return "\n    ".join([f"def deferred({', '.join(arguments)}):", *lines]) + "\n"
-
-
-@cache
-def _kernel(source: str) -> Any:
-    """Triton reads its source, so that is put where `inspect` looks."""
-    file = f"<deferred {crc32(source.encode())}>"
-    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    space: dict[str, Any] = {"tl": tl, "__name__": __name__}
-    exec(compile(source, file, "exec"), space)  # the source is made from the formulas alone
-    return triton.jit(space["deferred"])

@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from explorer.base.chained import follow
 from explorer.base.launch import launch
 
 LARGEST = 256
@@ -53,7 +54,7 @@ def newton_schulz(
     launch(_newton_schulz, (x.shape[0],),
         x, out, _on(tuple(coefficients), x.device),
         STEPS=len(coefficients), N=size, BK=min(step, size), BN=min(columns, size), ALONG=along, ACROSS=across,
-        ASSEMBLY=x.is_cuda, num_warps=warps if size == LARGEST else 4, num_stages=along,
+        CUDA=x.is_cuda, launch_pdl=x.is_cuda, num_warps=warps if size == LARGEST else 4, num_stages=along,
     )  # fmt: skip
     return out
 
@@ -75,7 +76,8 @@ def product(
     rows, columns, step, stages, warps = tile
     launch(_products, (triton.cdiv(size, rows) * triton.cdiv(size, columns), layers, runs),
         a, *a.stride(), b, *b.stride(), out, *out.stride(),
-        N=size, BM=rows, BN=columns, BK=step, PRECISION=precision, num_warps=warps, num_stages=stages,
+        N=size, BM=rows, BN=columns, BK=step, PRECISION=precision, CUDA=a.is_cuda, launch_pdl=a.is_cuda,
+        num_warps=warps, num_stages=stages,
     )  # fmt: skip
     return out
 
@@ -89,15 +91,16 @@ def statistics(left: Tensor, g: Tensor, weight: Tensor, exact: bool) -> None:
     precision, (rows, columns, step, stages, warps) = EXACT[g.stride(-1) == 1] if exact else (PRECISION, PRODUCT)
     launch(_statistics, (triton.cdiv(size, rows) * triton.cdiv(size, columns), layers, runs),
         left, *left.stride(), g, *g.stride(), weight, *weight.stride(),
-        N=size, BM=rows, BN=columns, BK=step, PRECISION=precision, num_warps=warps, num_stages=stages,
+        N=size, BM=rows, BN=columns, BK=step, PRECISION=precision, CUDA=g.is_cuda, launch_pdl=g.is_cuda,
+        num_warps=warps, num_stages=stages,
     )  # fmt: skip
 
 
 @triton.jit
-def _wide(pairs, ASSEMBLY: tl.constexpr):
+def _wide(pairs, CUDA: tl.constexpr):
     """bfloat16 as float32.  Triton's own conversion keeps each number in a register of its own from where it was
     rounded on; this takes them in pairs, as the products do."""
-    if ASSEMBLY:
+    if CUDA:
         wide = tl.inline_asm_elementwise(
             "{ .reg .b32 t; shl.b32 t, $2, 16; mov.b32 $0, t; and.b32 t, $2, 0xffff0000; mov.b32 $1, t; }",
             "=f,=f,r", [pairs], dtype=tl.float32, is_pure=False, pack=2,
@@ -116,13 +119,14 @@ def _diagonal(zero, H: tl.constexpr):
 
 @triton.jit
 def _newton_schulz(x, out, coefficients, STEPS: tl.constexpr, N: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr,
-                   ALONG: tl.constexpr, ACROSS: tl.constexpr, ASSEMBLY: tl.constexpr):  # fmt: skip
+                   ALONG: tl.constexpr, ACROSS: tl.constexpr, CUDA: tl.constexpr):  # fmt: skip
     """X ← (aI + bA + cA²) X, A = XXᵀ, from X / ‖X‖: one program a matrix.
 
     A and B = aI + bA + cA² are symmetric and stay in registers and shared memory, as three of four blocks; X goes
     through global memory: once along the sum of A, once in tiles of columns, which BX replaces on the spot.
     ‖X‖² is the trace of the first A, so the first step's products are scaled instead of X.
     """
+    follow(CUDA)
     H: tl.constexpr = N // 2
     TYPE: tl.constexpr = x.dtype.element_ty
     here = tl.program_id(0).to(tl.int64) * N * N
@@ -149,11 +153,11 @@ def _newton_schulz(x, out, coefficients, STEPS: tl.constexpr, N: tl.constexpr, B
         a00 = (a00 * (scale * scale)).to(TYPE)
         a01 = (a01 * (scale * scale)).to(TYPE)
         a11 = (a11 * (scale * scale)).to(TYPE)
-        b11 = c * tl.dot(a01.T, a01, tl.dot(a11, a11)) + b * _wide(a11, ASSEMBLY)
+        b11 = c * tl.dot(a01.T, a01, tl.dot(a11, a11)) + b * _wide(a11, CUDA)
         b11 = (b11 + tl.where(_diagonal((c != c).to(tl.int32), H), a, 0.0)).to(TYPE)
-        b00 = c * tl.dot(a01, a01.T, tl.dot(a00, a00)) + b * _wide(a00, ASSEMBLY)
+        b00 = c * tl.dot(a01, a01.T, tl.dot(a00, a00)) + b * _wide(a00, CUDA)
         b00 = (b00 + tl.where(_diagonal((a != a).to(tl.int32), H), a, 0.0)).to(TYPE)
-        b01 = (c * tl.dot(a01, a11, tl.dot(a00, a01)) + b * _wide(a01, ASSEMBLY)).to(TYPE)
+        b01 = (c * tl.dot(a01, a11, tl.dot(a00, a01)) + b * _wide(a01, CUDA)).to(TYPE)
         for n in tl.range(0, N, BN, num_stages=ACROSS):
             at = rows[:, None] * N + n + tl.arange(0, BN)[None, :]
             x0 = tl.load(source + at)
@@ -188,8 +192,9 @@ def _tile(rows, columns, a, a_row, a_column, b, b_row, b_column,
 def _products(a, a_run, a_layer, a_row, a_column, b, b_run, b_layer, b_row, b_column,
               out, out_run, out_layer, out_row, out_column,
               N: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
-              PRECISION: tl.constexpr):  # fmt: skip
+              PRECISION: tl.constexpr, CUDA: tl.constexpr):  # fmt: skip
     """out = a · b, cut in tiles; a program a tile, layer and run."""
+    follow(CUDA)
     run, layer = tl.program_id(2).to(tl.int64), tl.program_id(1).to(tl.int64)
     tiles = tl.cdiv(N, BN)
     rows = (tl.program_id(0) // tiles) * BM + tl.arange(0, BM)
@@ -204,8 +209,9 @@ def _products(a, a_run, a_layer, a_row, a_column, b, b_run, b_layer, b_row, b_co
 def _statistics(left, left_run, left_layer, left_row, left_column, g, g_run, g_layer, g_row, g_column,
                 weight, weight_run, weight_layer,
                 N: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
-                PRECISION: tl.constexpr):  # fmt: skip
+                PRECISION: tl.constexpr, CUDA: tl.constexpr):  # fmt: skip
     """left ← left + weight · (g gᵀ − left) on and above the diagonal, in tiles, each element copied below it."""
+    follow(CUDA)
     run, layer = tl.program_id(2).to(tl.int64), tl.program_id(1).to(tl.int64)
     tiles = tl.cdiv(N, BN)
     row, column = (tl.program_id(0) // tiles) * BM, (tl.program_id(0) % tiles) * BN
