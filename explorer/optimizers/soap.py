@@ -42,23 +42,19 @@ class SOAP(Kronecker):
         q_left, q_right = state["left_side"][place], state["right_side"][place]
         m, v = state["m"][place], state["v"][place]
         η, β, β1, β2, ε = self.symbols("lr", "statistics", "beta1", "beta2", "eps", like=g)
-        first = self.taken(state) == 0
-
         average_squares(left, g, 1 - β)
         average_squares(right, g.mT, 1 - β)
-        update = torch.zeros_like(g)
-        if not first:
-            turned = multiply(multiply(q_left.mT, g), q_right)
-            m.lerp_(turned, 1 - β1)
-            v.lerp_(turned.square(), 1 - β2)
-            rotated = m / v.sqrt().add_(ε)
-            scale = η * (1 - power(β2, t - 1, like=g)).sqrt() / (1 - power(β1, t - 1, like=g))
-            update = multiply(multiply(q_left, rotated), q_right.mT).mul_(-scale)
-
-        if first:
+        if self.taken(state) == 0:
             q_left.copy_(eigenbasis(left))
             q_right.copy_(eigenbasis(right))
-        elif self.due(state):
+            return torch.zeros_like(g)
+        turned = multiply(multiply(q_left.mT, g), q_right)
+        m.lerp_(turned, 1 - β1)
+        v.lerp_(turned.square(), 1 - β2)
+        rotated = m / v.sqrt().add_(ε)
+        scale = η * (1 - power(β2, t - 1, like=g)).sqrt() / (1 - power(β1, t - 1, like=g))
+        update = multiply(multiply(q_left, rotated), q_right.mT).mul_(-scale)
+        if self.due(state):
             mean = multiply(multiply(q_left, m), q_right.mT)
             rows, columns = refresh(left, q_left), refresh(right, q_right)
             m.copy_(multiply(multiply(q_left.mT, mean), q_right))

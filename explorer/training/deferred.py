@@ -246,7 +246,7 @@ class Deferring(TorchDispatchMode):
         if is_compiling():
             sums = func(operand, *rest)
         elif pieces > 1:
-            sums = sums.sum(dim=1).sqrt_() if squares else sums.sum(dim=1)
+            sums = torch.linalg.vector_norm(sums, dim=1) if squares else sums.sum(dim=1)
         result = sums.view(
             [1 if axis in axes else size for axis, size in enumerate(operand.shape) if keep or axis not in axes]
         )

@@ -58,7 +58,7 @@ class Walk:
 @dataclass(frozen=True)
 class Total:
     """A sum that a kernel takes on its way: of the values `name` or of their squares, over `over` elements at a time,
-    in whole blocks or in parts of one; `sums [rows, pieces]` takes it, of squares in a single piece its root."""
+    in whole blocks or in parts of one; `sums [rows, pieces]` takes it, of squares the roots."""
 
     name: str
     squares: bool
@@ -208,7 +208,7 @@ def _summing(total: Total, sums: str) -> list[str]:
         lines += ["x = tl.sum(tl.reshape(x, (BLOCK // OVER, OVER)), 1)"]
         lines += ["k = block * (BLOCK // OVER) + tl.arange(0, BLOCK // OVER)"]
         lines += ["at, mask = row * (N // OVER) + k, k < N // OVER"]
-    if total.squares and total.sums.shape[1] == 1:
+    if total.squares:
         lines.append("x = tl.sqrt(x)")
     return [*lines, f"tl.store({sums} + at, x, mask)"]
 
