@@ -4,6 +4,7 @@ Each check compares with the plain torch code that the kernels stand for.
 """
 
 import os
+from contextlib import nullcontext
 
 os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
 
@@ -17,7 +18,10 @@ from explorer.challenge.fused import FusedMLP, tiles
 from explorer.challenge.model import StackedMLP, initialize
 from explorer.cli.bench_steps import Apart
 from explorer.optimizers.base import Elementwise
-from explorer.training import Fleet
+from explorer.optimizers.kernels import matrices
+from explorer.optimizers.products import MUON, polar
+from explorer.training import Fleet, walks
+from explorer.training.deferred import Deferring
 from explorer.training.fuse import Fused, Unfusable, fuse
 from explorer.training.graph import tensors_of
 from explorer.training.verdict import decide
@@ -163,6 +167,121 @@ def uniform(key, modifiers=()):
                 assert distance(found, expected.double()) < 1e-4, key
 
 
+def deferred(key, **values):
+    """A fleet whose optimizer's operations are put off is one that does them at once: weights and state, float64."""
+    challenge = ex.Challenge.preset("tig", num_hidden_layers=4, restore_statistics=False, **SMALL)
+    sides = []
+    for how in (lambda device: nullcontext(), Deferring):
+        optimizer = ex.optimizers.create(key, lr=[1e-3, 3e-3], **values)
+        # Few enough are few that these small matrices are many.
+        with patch("explorer.training.moving.deferring", how), patch("explorer.training.deferred.FEW", 64):
+            fleet = Fleet(challenge, optimizer, [0], "cpu", "float64")
+            for _ in range(3):
+                fleet.advance()
+        sides.append([*tensors_of([fleet.params, fleet.state])])
+    for expected, found in zip(*sides, strict=True):
+        if expected.dtype.is_floating_point and expected.any():
+            assert distance(found, expected) < 1e-9, key
+        else:
+            assert torch.equal(found, expected), key
+
+
+def put_off():
+    """Code that is hard to put off comes out as it does at once; what nobody looks at is never stored."""
+
+    def turned(a, b, n):
+        a.mul_(2)
+        c = a.mT + 1  # reads what is written, in another order
+        a.mT.add_(c)
+        return c, a.mT * b
+
+    def slices(a, b, n):
+        a[:, :20].add_(1)
+        a[:, 10:].mul_(b[:, 10:])
+        return a.sum(dim=1), torch.linalg.vector_norm(a, dim=1, keepdim=True)
+
+    def number(a, b, n):
+        c = a * n
+        n.add_(1)
+        d = a * n
+        n.mul_(n)
+        return c, d, a.lerp_(b, n / 100)
+
+    def spread(a, b, n):
+        c = b + a[:1]
+        a.add_(1)
+        d = c * a[:, :1]
+        a[0].copy_(d[1])
+        return c, d
+
+    def types(a, b, n):
+        return (
+            a.double() / 3 + b,
+            (a.double() / 3).float(),
+            (a > b) & (b > 0),
+            torch.where(a > 0, b, 0),
+            (n + 0.5).long(),
+        )
+
+    def given(a, b, n):
+        out = torch.empty_like(a)
+        torch.addcmul(a, a, b, out=out)
+        return out, torch.sort(out * n, dim=1).values, (out @ b.mT).mul_(2)
+
+    def rows(a, b, n):
+        squares = (a * b).view(32, 2, 16).square()
+        return squares.sum(dim=(1, 2)), torch.linalg.vector_norm(squares, dim=2), squares.flatten()[::2] + 1
+
+    for body in (turned, slices, number, spread, types, given, rows):
+        sides = []
+        for how in (nullcontext(), Deferring(CPU)):
+            torch.manual_seed(0)
+            tensors = [torch.randn(32, 32), torch.randn(32, 32), torch.full((), 3.0)]
+            with patch("explorer.training.deferred.FEW", 64), patch("explorer.training.walks.BLOCK", 64), how:
+                results = body(*tensors)
+            sides.append([*tensors, *results])
+        for expected, found in zip(*sides, strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+    stores = []
+    with patch.object(walks, "run", lambda walk, stored, total=None: stores.append(len(stored))), Deferring(CPU):
+        a = torch.zeros(80, 80)
+        b = (a + 1).exp().mul_(2).sqrt()
+        del b
+        c = (a + 1) * 2
+    assert stores == [1]
+    assert c.shape == a.shape
+
+
+def products():
+    """Matrix kernels against plain products in float64: among others' memory, transposed, and of nothing.
+
+    The interpreter multiplies float32 as it is, and no bfloat16; a card's precisions are tested on one.
+    """
+    matrices.PRECISION = "ieee"
+    matrices.EXACT = {rowwise: ("ieee", tile) for rowwise, (_, tile) in matrices.EXACT.items()}
+    torch.manual_seed(0)
+    runs, layers = 2, 2
+    weight = torch.rand(runs, layers)
+    for size in (32, 33, 64):
+        room = torch.randn(runs, 3 * size * size)
+        g = room.as_strided((runs, layers, size, size), (3 * size * size, size * size, size, 1), size)
+        q = torch.randn(runs, layers, size, size)
+        assert distance(matrices.product(q.mT, g), q.mT.double() @ g.double()) < 1e-5
+        for side in (g, g.mT):
+            left = matrices.product(q, q.mT)
+            left = (left + left.mT) / 2
+            expected = left.double().lerp(side.double() @ side.double().mT, weight[:, :, None, None].double())
+            matrices.statistics(left, side, weight, exact=True)
+            assert distance(left, expected) < 1e-5
+            assert torch.equal(left, left.mT)
+    for size in (32, 64):
+        x = torch.randn(4, size, size) * torch.tensor([1e-6, 1, 1e3, 0])[:, None, None]
+        before = x.clone()
+        assert distance(matrices.newton_schulz(x, MUON), polar(x.double(), MUON)) < 1e-4
+        assert torch.equal(x, before)
+
+
 def verdict():
     """Ten epochs of one-kernel verdicts, with a run that diverges, are the plain function's to the last bit."""
     challenge = ex.Challenge.preset("tig", patience=3, max_epochs=9)
@@ -236,6 +355,11 @@ if __name__ == "__main__":
     for key in ("ema_adamw", "lookahead_adamw", "sam_adamw", "schedule_free_sgd", "schedule_free_adamw"):
         uniform(key)
     uniform("lion", ["cosine:epochs=3", "ema"])
+    for key in ex.optimizers.names():
+        if key not in fused:
+            deferred(key, **({"interval": 4} if "interval" in ex.optimizers.get(key).fields() else {}))
+    put_off()
+    products()
     verdict()
     not_elementwise()
     print("ok", len(fused))

@@ -190,8 +190,8 @@ def test_soap_agrees_with_the_library_up_to_its_float32_basis():
             precondition_frequency=10, eps=1e-8,
         )  # fmt: skip
 
-    bound = bind(optimizers.create("soap", interval=10), 1, lr=[1e-2], statistics=[0.95], weight_decay=[0.0], beta1=[0.9],
-                 beta2=[0.99], eps=[1e-8])  # fmt: skip
+    bound = bind(optimizers.create("soap", interval=10), 1, lr=[1e-2], statistics=[0.95], weight_decay=[0.0],
+                 beta1=[0.9], beta2=[0.99], eps=[1e-8])  # fmt: skip
     assert len(square) == 2
     for (params, _), (model, _) in zip(drive(bound, start(1), 50), torch_run(make, 0, 50), strict=True):
         for place in square:

@@ -133,7 +133,12 @@ class Optimizer(Declared):
     @classmethod
     def _writers_of(cls, method: str) -> list[type]:
         """The classes of a stack that write `method` themselves."""
-        return [kind for kind in cls.__mro__ if method in vars(kind) and kind is not Optimizer]
+        return [kind for kind in cls._kinds() if method in vars(kind)]
+
+    @classmethod
+    def _kinds(cls) -> list[type]:
+        """The classes of a stack: the optimizer's, its modifiers', and what they are made of."""
+        return [kind for kind in cls.__mro__ if issubclass(kind, Optimizer) and kind is not Optimizer]
 
     @classmethod
     def sweepable(cls, name: str) -> bool:

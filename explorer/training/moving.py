@@ -69,6 +69,7 @@ class Mover:
         self._gradients, self._now, self._losses = network.gradients, now, losses[:2]
         self._join = network.join if joins else lambda: None
         self._capturable = capturable
+        self._defers = capturable and all(kind.__module__.startswith("explorer.") for kind in type(bound)._kinds())
         self._how: Callable[[], object] = self._by_updates
         if bound.moves():
             self._how = lambda: bound.move(*self._told)
@@ -83,8 +84,11 @@ class Mover:
             self._how()
 
     def deferring(self) -> AbstractContextManager[object]:
-        """Within: what the optimizer does to tensors is done in few kernels, where that is possible."""
-        return deferring(self._now.device) if self._capturable else nullcontext()
+        """Within: what the optimizer does to tensors is done in few kernels, where that is possible.
+
+        Only for the shelf's own: others may launch kernels that nobody tells what has been put off.
+        """
+        return deferring(self._now.device) if self._defers else nullcontext()
 
     @property
     def _told(self) -> tuple[State, Tensors, Tensors, Tensor, Tensor, Tensor]:

@@ -42,14 +42,11 @@ def takes(shape: Sequence[int]) -> bool:
     return rows == columns and (rows in (32, 64, 128) or (rows == LARGEST and prod(stack) >= FEWEST))
 
 
-def newton_schulz(
-    x: Tensor, coefficients: Sequence[tuple[float, float, float]], cut: tuple[int, int, int, int, int] = NEWTON_SCHULZ
-) -> Tensor:
-    """`products.polar` of bfloat16 matrices `[B, n, n]`, n a power of two from 32 to `LARGEST`, in one kernel."""
+def newton_schulz(x: Tensor, coefficients: Sequence[tuple[float, float, float]]) -> Tensor:
+    """`products.polar` of contiguous bfloat16 matrices `[B, n, n]`, of a size that it `takes`, in one kernel."""
     size = x.shape[-1]
-    assert x.is_contiguous()
     assert x.dtype == torch.bfloat16 or not x.is_cuda  # Triton's interpreter multiplies no bfloat16
-    step, columns, along, across, warps = cut
+    step, columns, along, across, warps = NEWTON_SCHULZ
     out = torch.empty_like(x)
     launch(_newton_schulz, (x.shape[0],),
         x, out, _on(tuple(coefficients), x.device),
@@ -64,19 +61,14 @@ def _on(coefficients: tuple[tuple[float, float, float], ...], device: torch.devi
     return torch.tensor(coefficients, dtype=torch.float32, device=device)
 
 
-def product(
-    a: Tensor,
-    b: Tensor,
-    precision: str = PRECISION,
-    tile: tuple[int, int, int, int, int] = PRODUCT,
-) -> Tensor:
+def product(a: Tensor, b: Tensor) -> Tensor:
     """A · B of float32 matrices `[R, L, n, n]` of any strides: pass `a.mT` for Aᵀ · B."""
     out = torch.empty(a.shape, device=a.device)
     runs, layers, size, _ = a.shape
-    rows, columns, step, stages, warps = tile
+    rows, columns, step, stages, warps = PRODUCT
     launch(_products, (triton.cdiv(size, rows) * triton.cdiv(size, columns), layers, runs),
         a, *a.stride(), b, *b.stride(), out, *out.stride(),
-        N=size, BM=rows, BN=columns, BK=step, PRECISION=precision, CUDA=a.is_cuda, launch_pdl=a.is_cuda,
+        N=size, BM=rows, BN=columns, BK=step, PRECISION=PRECISION, CUDA=a.is_cuda, launch_pdl=a.is_cuda,
         num_warps=warps, num_stages=stages,
     )  # fmt: skip
     return out
