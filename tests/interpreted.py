@@ -193,12 +193,15 @@ def put_off():
         a.mul_(2)
         c = a.mT + 1  # reads what is written, in another order
         a.mT.add_(c)
-        return c, a.mT * b
+        return c, a.mT * b.mT
 
     def slices(a, b, n):
         a[:, :20].add_(1)
         a[:, 10:].mul_(b[:, 10:])
-        return a.sum(dim=1), torch.linalg.vector_norm(a, dim=1, keepdim=True)
+        a.index_fill_(0, torch.tensor([3]), 2.0)
+        c = a * 3
+        a.index_fill_(0, torch.tensor([4]), 5.0)  # which `c` must not see
+        return c, a.sum(dim=1), torch.linalg.vector_norm(a, dim=1, keepdim=True), (a + 1)[:4]
 
     def number(a, b, n):
         c = a * n
@@ -212,16 +215,13 @@ def put_off():
         a.add_(1)
         d = c * a[:, :1]
         a[0].copy_(d[1])
-        return c, d
+        column = b[:, 0] * 2
+        pairs = column[:, None] * b[:, :2]
+        column.add_(pairs[:, 1])
+        return c, d, column, pairs
 
     def types(a, b, n):
-        return (
-            a.double() / 3 + b,
-            (a.double() / 3).float(),
-            (a > b) & (b > 0),
-            torch.where(a > 0, b, 0),
-            (n + 0.5).long(),
-        )
+        return a.double() / 3 + b, (a.double() / 3).float(), (a > b) & (b > 0), torch.where(a > 0, b, 0), n.long()
 
     def given(a, b, n):
         out = torch.empty_like(a)
@@ -229,26 +229,27 @@ def put_off():
         return out, torch.sort(out * n, dim=1).values, (out @ b.mT).mul_(2)
 
     def rows(a, b, n):
-        squares = (a * b).view(32, 2, 16).square()
+        squares = (a * b).view(32, 6, 16).square()
         return squares.sum(dim=(1, 2)), torch.linalg.vector_norm(squares, dim=2), squares.flatten()[::2] + 1
 
     for body in (turned, slices, number, spread, types, given, rows):
         sides = []
         for how in (nullcontext(), Deferring(CPU)):
             torch.manual_seed(0)
-            tensors = [torch.randn(32, 32), torch.randn(32, 32), torch.full((), 3.0)]
+            tensors = [torch.randn(32, 96), torch.randn(32, 96), torch.full((), 3.0)]
+            # Few enough are few, and blocks so small, that all that can happen does.
             with patch("explorer.training.deferred.FEW", 64), patch("explorer.training.walks.BLOCK", 64), how:
                 results = body(*tensors)
             sides.append([*tensors, *results])
         for expected, found in zip(*sides, strict=True):
-            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5, msg=f"{body.__name__}: {{}}".format)
 
     stores = []
     with patch.object(walks, "run", lambda walk, stored, total=None: stores.append(len(stored))), Deferring(CPU):
         a = torch.zeros(80, 80)
         b = (a + 1).exp().mul_(2).sqrt()
         del b
-        c = (a + 1) * 2
+        c = (a @ a).mul_(2) + 1
     assert stores == [1]
     assert c.shape == a.shape
 
@@ -268,6 +269,8 @@ def products():
         g = room.as_strided((runs, layers, size, size), (3 * size * size, size * size, size, 1), size)
         q = torch.randn(runs, layers, size, size)
         assert distance(matrices.product(q.mT, g), q.mT.double() @ g.double()) < 1e-5
+        with patch("explorer.training.deferred.FEW", 64), Deferring(CPU):
+            assert distance(matrices.product(q * 2, g), 2 * q.double() @ g.double()) < 1e-5
         for side in (g, g.mT):
             left = matrices.product(q, q.mT)
             left = (left + left.mT) / 2

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from twins import distance
 
 import explorer as ex
 from explorer.cli.bench_steps import Apart
+from explorer.optimizers.base import Elementwise
+from explorer.optimizers.products import MUON, POLAR_EXPRESS, polar
 from explorer.records import Phase, Snapshot, Status
 from explorer.training import Fleet, memory
 from explorer.training.experiment import Started
@@ -187,6 +190,55 @@ def test_weights_that_move_where_their_gradients_arise_go_the_same_way(key):
         fleet.advance()
         fleet.advance()
     assert distance(joined.params.flat, apart.params.flat) < 1e-4
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("key", [key for key in ALL if not issubclass(ex.optimizers.get(key), Elementwise)])
+def test_what_is_put_off_comes_out_as_operation_by_operation(key, monkeypatch):
+    challenge = ex.Challenge.preset("tig", width=32, num_hidden_layers=5, restore_statistics=False)
+    optimizer = ex.optimizers.create(key, **({"interval": 10} if "interval" in ex.optimizers.get(key).fields() else {}))
+    put_off = Fleet(challenge, optimizer, range(3), device="cuda", precision="float64")
+    for _ in range(3):
+        put_off.advance()
+    monkeypatch.setattr("explorer.training.moving.deferring", lambda device: nullcontext())
+    monkeypatch.setattr("explorer.training.moving.one_kernel", lambda *given: None)
+    at_once = Fleet(challenge, optimizer, range(3), device="cuda", precision="float64")
+    for _ in range(3):
+        at_once.advance()
+    sides = (tensors_of([fleet.params, fleet.state]) for fleet in (put_off, at_once))
+    for found, expected in zip(*sides, strict=True):
+        if expected.dtype.is_floating_point and expected.any():
+            assert distance(found, expected) < 1e-8
+        else:
+            assert torch.equal(found, expected)
+
+
+@pytest.mark.gpu
+def test_matrix_kernels_are_as_exact_as_they_say(monkeypatch):
+    from explorer.optimizers.kernels import matrices
+
+    generator = torch.Generator("cuda").manual_seed(0)
+    room = torch.randn(4, 300 * 256, device="cuda", generator=generator)
+    g = room.as_strided((4, 1, 256, 256), (300 * 256, 1, 256, 1), 512)
+    q = torch.randn(4, 1, 256, 256, device="cuda", generator=generator)
+    assert distance(matrices.product(q.mT, g), q.double().mT @ g.double()) < 1e-5
+    for side in (g, g.mT):
+        left = torch.zeros_like(q)
+        matrices.statistics(left, side, torch.ones(4, 1, device="cuda"), exact=True)
+        assert distance(left, side.double() @ side.double().mT) < 5e-7
+        assert torch.equal(left, left.mT)
+
+    x = torch.randn(64, 256, 256, device="cuda", generator=generator) * 1e-6
+    x[1] = 0
+    narrow = x.bfloat16()
+    for coefficients in (MUON, POLAR_EXPRESS):
+        expected = polar(narrow.double(), coefficients)
+        found = matrices.newton_schulz(narrow, coefficients)
+        assert not found[1].any()
+        with monkeypatch.context() as patched:
+            patched.setattr(matrices, "takes", lambda shape: False)
+            in_products = polar(x, coefficients)
+        assert distance(found, expected) < 1.1 * distance(in_products, expected) < 0.02
 
 
 @pytest.mark.gpu

@@ -49,7 +49,6 @@ class _Pending:
 
     walk: Walk
     name: str
-    numel: int
     access: Access | None
 
 
@@ -201,7 +200,7 @@ class Deferring(TorchDispatchMode):
             self._new(result)
         elif storage not in self._made:
             access = Access(target, tuple(target.shape), target.stride())
-        self._pending.setdefault(storage, {})[_place(result)] = _Pending(walk, value, numel, access)
+        self._pending.setdefault(storage, {})[_place(result)] = _Pending(walk, value, access)
         return result
 
     def _walk(
@@ -213,10 +212,10 @@ class Deferring(TorchDispatchMode):
             raise Unfusable(f"axes that do not fit: {ends}")
         walk = self._few if few else self._many
         other = (numel > 1 and walk.numel not in (1, numel)) or not walks.fit(walk.ends | ends)
-        taken = target is not None and self._taken(target, few, numel)
-        if taken or any(self._clashes(one, few) for one in sources) or (other and not few):
+        taken = target is not None and self._taken(target, few)
+        if taken or any(self._clashes(one) for one in sources) or (other and not few):
             self.settle()
-        elif other or (few and any(self._spreads(one, numel) for one in sources)):
+        elif other:
             self._settle_few()
         walk = self._few if few else self._many
         walk.ends |= ends
@@ -253,31 +252,20 @@ class Deferring(TorchDispatchMode):
         self._new(result)
         return result
 
-    def _clashes(self, operand: Tensor, few: bool) -> bool:
-        """Whether a kernel, of the few or of the many, cannot read `operand` as it is going to be."""
-        places = self._pending.get(_storage(operand))
-        if not places:
-            return False
-        value = places.get(_place(operand))
-        if value is None or len(places) > 1:
-            return True
-        return few and not value.walk.few  # the few are there before the many
+    def _clashes(self, operand: Tensor) -> bool:
+        """Whether `operand` lies where something is put off, but not as that does."""
+        return bool(self._pending.get(_storage(operand), {}).keys() - {_place(operand)})
 
-    def _spreads(self, operand: Tensor, numel: int) -> bool:
-        """Whether `operand` is put off among the few, and one of its elements goes with several."""
-        value = self._pending.get(_storage(operand), {}).get(_place(operand))
-        return value is not None and value.numel not in (1, numel)
-
-    def _taken(self, target: Tensor, few: bool, numel: int) -> bool:
+    def _taken(self, target: Tensor, few: bool) -> bool:
         """Whether what was put off must be done before `target` is written."""
         storage, place = _storage(target), _place(target)
         places = self._pending.get(storage, {})
         if places.keys() - {place} or (place in places and places[place].walk.few != few):
             return True
         return any(
-            read == storage and (walk.few != few or at != place or (access.spread and numel > 1))
+            read == storage and (walk.few != few or at != place)
             for walk in (self._few, self._many)
-            for (read, at, *_), (_, access) in walk.loads.items()
+            for read, at, *_ in walk.loads
         )
 
     @property

@@ -35,7 +35,8 @@ def one_kernel(name: str, body: Callable[..., object], tensors: list[Tensor], jo
 
 def deferring(device: torch.device) -> AbstractContextManager[object]:
     """Within: what is elementwise is done in few kernels, on a CUDA device."""
-    if device.type == "cuda" and find_spec("triton") is not None:
+    # In inference mode torch tells of `to` and `reshape` as they are called, and not of what they do.
+    if device.type == "cuda" and find_spec("triton") is not None and not torch.is_inference_mode_enabled():
         from explorer.training.deferred import Deferring
 
         return Deferring(device)

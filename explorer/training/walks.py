@@ -32,11 +32,6 @@ class Access:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
-    @property
-    def spread(self) -> bool:
-        """Whether one element of memory goes with several of the walk."""
-        return any(size > 1 and not stride for size, stride in zip(self.shape, self.strides, strict=True))
-
 
 @dataclass
 class Walk:
