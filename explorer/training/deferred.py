@@ -12,7 +12,7 @@ memory that lie differently are never in one kernel if one of them is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import prod
@@ -26,6 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from explorer.base.launch import is_compiling, waiting
 from explorer.training import walks
 from explorer.training.formulas import TYPES, Unfusable, expression, known
+from explorer.training.graph import tensors_of
 from explorer.training.walks import Access, Total, Walk
 
 FEW = 4096
@@ -89,7 +90,7 @@ class Deferring(TorchDispatchMode):
         name = func.overloadpacket.__name__
         if func.is_view or name == "_unsafe_view":
             result = func(*args, **kwargs)
-            for view in _tensors(result):
+            for view in tensors_of(result):
                 if (storage := _storage(view)) in self._made:
                     self._made[storage].append(ref(view))
             return result
@@ -97,11 +98,11 @@ class Deferring(TorchDispatchMode):
             return self._summed(func, *args, **kwargs) if name in SUMS else self._put_off(func, name, args, kwargs)
         except Unfusable:
             pass
-        storages = {_storage(tensor) for tensor in _tensors((args, kwargs))}
+        storages = {_storage(tensor) for tensor in tensors_of((args, kwargs))}
         if storages & self._pending.keys() or (func._schema.is_mutable and storages & self._read):
             self.settle()
         result = func(*args, **kwargs)
-        for tensor in _tensors(result):
+        for tensor in tensors_of(result):
             if _storage(tensor) not in storages:
                 self._new(tensor)
         return result
@@ -292,16 +293,6 @@ class Deferring(TorchDispatchMode):
     def _name(self) -> str:
         self._count += 1
         return f"v{self._count}"
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _tensors(each)
 
 
 def _storage(tensor: Tensor) -> int:

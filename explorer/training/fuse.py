@@ -12,15 +12,11 @@ the second is two: one that makes gradients tile by tile and goes on with each t
 from __future__ import annotations
 
 import inspect
-import linecache
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from zlib import crc32
 
 import torch
-import triton
-import triton.language as tl
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -28,6 +24,7 @@ from explorer.base.launch import launch
 from explorer.challenge.kernels import square_gradients
 from explorer.challenge.model import Join
 from explorer.training.formulas import TYPES, Unfusable, expression
+from explorer.training.walks import kernel_of
 
 MOST_RUNS = 4096
 """The first kernel holds all runs in one program."""
@@ -250,12 +247,6 @@ class _Kernel:
         return self._made(["ROW", *told], [call, "at += run * ROW"], tile=tile, do_not_specialize=["B"])
 
     def _made(self, arguments: Sequence[str], start: Sequence[str], tile: Any = None, **options: Any) -> Any:
-        """Triton reads its source, so that is put where `inspect` looks."""
         pointers = [f"p{index}" for index in range(len(self.tensors))]
         head = f"def {self.name}({', '.join([*pointers, *arguments])}):"
-        source = "\n    ".join([head, *start, *self.lines]) + "\n"
-        file = f"<fused {self.name} {crc32(source.encode())}>"
-        linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-        space: dict[str, Any] = {"tl": tl, "tile": tile, "__name__": __name__}
-        exec(compile(source, file, "exec"), space)  # the source is made from the formulas above alone
-        return triton.jit(space[self.name], **options)
+        return kernel_of(self.name, [head, *start, *self.lines], {"tile": tile}, **options)

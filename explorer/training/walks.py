@@ -210,10 +210,14 @@ def _summing(total: Total, sums: str) -> list[str]:
 
 @cache
 def _kernel(arguments: tuple[str, ...], lines: tuple[str, ...]) -> Any:
-    """Triton reads its source, so that is put where `inspect` looks."""
-    source = "\n    ".join([f"def walk({', '.join(arguments)}):", *lines]) + "\n"
-    file = f"<walk {crc32(source.encode())}>"
+    return kernel_of("walk", [f"def walk({', '.join(arguments)}):", *lines], {"follow": follow})
+
+
+def kernel_of(name: str, lines: Sequence[str], known: dict[str, Any], **options: Any) -> Any:
+    """The Triton kernel `name` that the lines define: they are put where Triton, which reads its source, looks."""
+    source = "\n    ".join(lines) + "\n"
+    file = f"<{name} {crc32(source.encode())}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    space: dict[str, Any] = {"tl": tl, "follow": follow, "__name__": __name__}
+    space: dict[str, Any] = {"tl": tl, "__name__": __name__, **known}
     exec(compile(source, file, "exec"), space)  # the source is made from the formulas alone
-    return triton.jit(space["walk"])
+    return triton.jit(space[name], **options)
