@@ -200,26 +200,16 @@ def backward_layer(above, above_run, parameters, parameters_run, weight_above, n
 
 
 @triton.jit
-def square_places(weight, N: tl.constexpr, STRIDE: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-                  CHAINED: tl.constexpr):  # fmt: skip
-    """A program's tile of one of several square layers' weights, which lie STRIDE elements apart: its run, where its
-    elements lie in that run's row, and which of them exist."""
-    follow(CHAINED)
-    run, layer = tl.program_id(2).to(tl.int64), tl.program_id(1).to(tl.int64)
-    tiles = tl.cdiv(N, BN)
-    outs = (tl.program_id(0) // tiles) * BM + tl.arange(0, BM)
-    ins = (tl.program_id(0) % tiles) * BN + tl.arange(0, BN)
-    at = weight + layer * STRIDE + outs[:, None] * N + ins[None, :]
-    return run, at, (outs[:, None] < N) & (ins[None, :] < N)
-
-
-@triton.jit
-def square_gradients(delta, below, B, layer_room, room_run, N: tl.constexpr, ROWS: tl.constexpr,
-                     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
-    """The gradients of the tile that `square_places` tells of: Σ_b delta[b, out] · below[b, in].
+def square_gradients(delta, below, B, layer_room, room_run, weight,
+                     N: tl.constexpr, ROWS: tl.constexpr, STRIDE: tl.constexpr,
+                     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
+                     CHAINED: tl.constexpr):  # fmt: skip
+    """A program's tile of Σ_b delta[b, out] · below[b, in], of one of several square layers, whose weights lie STRIDE
+    elements apart: its run, where its elements lie in that run's row, which of them exist, and their gradients.
 
     delta and below start at the first of these layers and go on layer_room elements a layer.
     """
+    follow(CHAINED)
     run, layer = tl.program_id(2).to(tl.int64), tl.program_id(1).to(tl.int64)
     tiles = tl.cdiv(N, BN)
     outs = (tl.program_id(0) // tiles) * BM + tl.arange(0, BM)
@@ -231,7 +221,8 @@ def square_gradients(delta, below, B, layer_room, room_run, N: tl.constexpr, ROW
         d = tl.load(delta + start + b[None, :] * N + outs[:, None], (b[None, :] < B) & (outs[:, None] < N), other=0.0)
         h = tl.load(below + start + b[:, None] * N + ins[None, :], (b[:, None] < B) & (ins[None, :] < N), other=0.0)
         total = tl.dot(d, h, total, input_precision=PRECISION)
-    return total
+    at = weight + layer * STRIDE + outs[:, None] * N + ins[None, :]
+    return run, at, (outs[:, None] < N) & (ins[None, :] < N), total
 
 
 @triton.jit(do_not_specialize=["B"])
@@ -240,6 +231,7 @@ def weight_gradients(gradients, gradients_run, delta, below, B, layer_room, room
                      BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
                      CHAINED: tl.constexpr):  # fmt: skip
     """The gradients of several square layers at once, written down."""
-    run, at, inside = square_places(weight, N, STRIDE, BM, BN, CHAINED)
-    total = square_gradients(delta, below, B, layer_room, room_run, N, ROWS, BM, BN, BK, PRECISION)
+    run, at, inside, total = square_gradients(
+        delta, below, B, layer_room, room_run, weight, N, ROWS, STRIDE, BM, BN, BK, PRECISION, CHAINED
+    )
     tl.store(gradients + run * gradients_run + at, total, inside)

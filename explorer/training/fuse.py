@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from explorer.base.launch import launch
-from explorer.challenge.kernels import square_gradients, square_places, weight_gradients
+from explorer.challenge.kernels import square_gradients
 from explorer.challenge.model import Join
 from explorer.training.formulas import TYPES, Unfusable, expression
 from explorer.training.walks import kernel_of
@@ -200,7 +200,7 @@ def fuse(name: str, body: Callable[..., object], tensors: Sequence[Tensor], join
     written = [tensor for tensor, before, now in places if before != now]
     if join is not None and not any(tensor is join.gradients for tensor in written):
         tiles = sweep("squares", "inside", join.gradients)
-        square = tiles.compile_joined()
+        square = tiles.compile_with(square_gradients, "run, at, inside, given")
         launches.append(lambda: join.launch(square, *tiles.tensors, row))
         # What is beside the tiles: the same with a list of places.
         rest = sweep("beside", "i < R")
@@ -222,11 +222,10 @@ class _Kernel:
     def __init__(self, name: str) -> None:
         self.name = name
         self.tensors: list[Tensor] = []
-        self.loads: list[str] = []
         self.lines: list[str] = []
 
     def load(self, value: _Value, tensor: Tensor, at: str) -> None:
-        self.loads.append(f"{value.name} = tl.load({self._pointer(tensor)}{at})")
+        self.lines.append(f"{value.name} = tl.load({self._pointer(tensor)}{at})")
 
     def store(self, value: _Value, tensor: Tensor, at: str, mask: str) -> None:
         self.lines.append(f"tl.store({self._pointer(tensor)}{at}, {value.name}{', ' + mask if at else ''})")
@@ -238,19 +237,16 @@ class _Kernel:
 
     def compile(self, start: Sequence[str]) -> Any:
         """The kernel, whose first lines are `start`."""
-        return self._made(["R", "ROW", "BLOCK: tl.constexpr"], [*start, *self.loads], {})
+        return self._made(["R", "ROW", "BLOCK: tl.constexpr"], start)
 
-    def compile_joined(self) -> Any:
-        """The kernel for a tile whose gradients it makes: what else there is to read is on its way meanwhile."""
-        known = {"square_places": square_places, "square_gradients": square_gradients}
-        asks = {name: list(inspect.signature(function.fn).parameters) for name, function in known.items()}
-        places, given = (f"{name}({', '.join(parameters)})" for name, parameters in asks.items())
-        start = [f"run, at, inside = {places}", "at += run * ROW", *self.loads, f"given = {given}"]
-        parameters = list(inspect.signature(weight_gradients.fn).parameters.values())[2:]
+    def compile_with(self, tile: Any, gives: str) -> Any:
+        """The kernel that calls `tile` first, for the names that it `gives`, with arguments that follow its own."""
+        parameters = inspect.signature(tile.fn).parameters.values()
         told = [one.name if one.annotation is one.empty else f"{one.name}: tl.constexpr" for one in parameters]
-        return self._made(["ROW", *told], start, known, do_not_specialize=["B"])
+        call = f"{gives} = tile({', '.join(one.name for one in parameters)})"
+        return self._made(["ROW", *told], [call, "at += run * ROW"], tile=tile, do_not_specialize=["B"])
 
-    def _made(self, arguments: Sequence[str], start: Sequence[str], known: dict[str, Any], **options: Any) -> Any:
+    def _made(self, arguments: Sequence[str], start: Sequence[str], tile: Any = None, **options: Any) -> Any:
         pointers = [f"p{index}" for index in range(len(self.tensors))]
         head = f"def {self.name}({', '.join([*pointers, *arguments])}):"
-        return kernel_of(self.name, [head, *start, *self.lines], known, **options)
+        return kernel_of(self.name, [head, *start, *self.lines], {"tile": tile}, **options)
