@@ -218,10 +218,22 @@ def put_off():
         column = b[:, 0] * 2
         pairs = column[:, None] * b[:, :2]
         column.add_(pairs[:, 1])
-        return c, d, column, pairs
+        wide = b * (column + 1)[:, None].expand(32, 96)
+        return c, d, column, pairs, wide, (column - 1)[:, None].expand(32, 96).sum(dim=1)
 
     def types(a, b, n):
         return a.double() / 3 + b, (a.double() / 3).float(), (a > b) & (b > 0), torch.where(a > 0, b, 0), n.long()
+
+    def numbers(a, b, n):
+        column, whole = b[:, 0] * 2, n.long()
+        powers = column**4, column**-3, column**n, whole**4, torch.rsub(column, 2, alpha=3), ~whole
+        return *powers, torch.logical_and(whole, whole - 1), (column > 0) + (column < 1), n.copy_(n)
+
+    def orders(a, b, n):
+        turned = b.mT.clone()
+        flat = turned.flatten()  # a copy
+        flat.index_fill_(0, torch.tensor([5]), 9.0)
+        return turned, flat, (a.mT * 2).mT.view(-1)
 
     def given(a, b, n):
         out = torch.empty_like(a)
@@ -232,7 +244,7 @@ def put_off():
         squares = (a * b).view(32, 6, 16).square()
         return squares.sum(dim=(1, 2)), torch.linalg.vector_norm(squares, dim=2), squares.flatten()[::2] + 1
 
-    for body in (turned, slices, number, spread, types, given, rows):
+    for body in (turned, slices, number, spread, types, numbers, orders, given, rows):
         sides = []
         for how in (nullcontext(), Deferring(CPU)):
             torch.manual_seed(0)

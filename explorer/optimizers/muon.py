@@ -77,7 +77,7 @@ class DropMuon(Muon):
         return super().init_matrices(stacks, seed) | {"seed": seed.clone()}
 
     def matrix_rule(self, state, place, g, t):
-        drawn = self.drawn(state, place, g, t)
+        drawn = self.drawn(state, place, g, t).to(g.dtype)
         return super().matrix_rule(state, place, g, t, drawn).mul_(drawn)
 
     def lost(self, state, place, g, t):

@@ -7,7 +7,8 @@ those that changed and that anybody still holds.  A sum of many numbers, or a no
 them.  So an optimizer stays as its paper has it, and its intermediate results never reach memory.
 
 An operation goes by elements in the order of their indices.  Tensors may be strided views; two views of the same
-memory that lie differently are never in one kernel if one of them is written.
+memory that lie differently are never in one kernel if one of them is written.  That nobody holds a tensor is known by
+weak references to what operations gave: memory that is handed on without one (`.data`, `set_`) is not seen.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Deferring(TorchDispatchMode):
     def _forget(self) -> None:
         self._few, self._many, self._count = Walk(few=True), Walk(few=False), 0
         self._pending: dict[int, dict[Place, _Pending]] = {}
-        """By storage."""
+        """By a storage's address, which may be that of one that is no more."""
 
     def __enter__(self) -> Deferring:
         super().__enter__()
@@ -88,6 +89,9 @@ class Deferring(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__
+        if name == "lift_fresh":  # how one hears of `torch.tensor`
+            self._new(args[0])
+            return args[0]
         if func.is_view or name == "_unsafe_view":
             result = func(*args, **kwargs)
             for view in tensors_of(result):
@@ -166,13 +170,18 @@ class Deferring(TorchDispatchMode):
         here = [operand for operand in operands if operand.device == self._device]
         numbers = {id(one): one.item() for one in operands if one.device != self._device and one.dim() == 0}
         elsewhere = target is not None and target.device != self._device
-        alone = name == "scalar_tensor" and "device" in kwargs
-        if not (here or alone) or len(here) + len(numbers) < len(operands) or elsewhere:
+        makes_number = name == "scalar_tensor" and "device" in kwargs
+        if not (here or makes_number) or len(here) + len(numbers) < len(operands) or elsewhere:
             raise Unfusable(f"{name} elsewhere")
         shape = _shape(operands)
         numel = prod(shape)
-        if numel == 0 or (target is not None and target.shape != shape):
-            raise Unfusable(f"{name} of nothing")
+        if numel == 0 or numel >= 2**31 or (target is not None and target.shape != shape):
+            raise Unfusable(f"{name} of nothing, or of too many")
+        if target is not None:
+            if not all(_goes_into(one, target, name) for one in here if one is not target):
+                raise Unfusable(f"{name} into a tensor of another type, or of itself")
+            if name == "copy_" and args[1] is target:
+                return target
         dtype = _type_of(func, args, kwargs) if target is None else target.dtype
         if any(kind not in TYPES for kind in (dtype, *(one.dtype for one in here))) or _leaves(kwargs, self._device):
             raise Unfusable(f"a tensor of {dtype}")
@@ -194,8 +203,16 @@ class Deferring(TorchDispatchMode):
         walk.lines.append(f"{value} = {line}")
         if is_compiling():  # then no kernel runs: what others look at, such as indices, must make sense all the same
             result = func(*args, **asked)
+        elif target is None:
+            like = next((one for one in here if one.shape == shape), None)
+            form = kwargs.get("memory_format") or torch.preserve_format
+            result = (
+                torch.empty(shape, dtype=dtype, device=self._device)
+                if like is None
+                else (torch.empty_like(like, dtype=dtype, memory_format=form))
+            )
         else:
-            result = torch.empty(shape, dtype=dtype, device=self._device) if target is None else target
+            result = target
         storage, access = _storage(result), None
         if target is None:
             self._new(result)
@@ -229,13 +246,14 @@ class Deferring(TorchDispatchMode):
         order = given.pop(0) if squares and given else 2
         dims = given.pop(0) if given else None
         keep = bool(given.pop(0)) if given else False
+        numel = operand.numel()
+        if operand.device != self._device or operand.dtype not in (torch.float32, torch.float64) or numel <= FEW:
+            raise Unfusable("a sum elsewhere, or of few")
         axes = list(range(operand.dim())) if dims is None else sorted(dim % operand.dim() for dim in dims)
         if axes != list(range(operand.dim() - len(axes), operand.dim())) or order != 2 or given or kwargs:
             raise Unfusable("not a sum over the last axes")
-        numel, over = operand.numel(), prod(operand.shape[axis] for axis in axes)
+        over = prod(operand.shape[axis] for axis in axes)
         whole = walks.blocks_are_whole(over)
-        if operand.device != self._device or operand.dtype not in (torch.float32, torch.float64) or numel <= FEW:
-            raise Unfusable("a sum elsewhere, or of few")
         if not whole and (over == 1 or walks.BLOCK % over):
             raise Unfusable("a sum that does not fit a block")
         walk = self._walk(False, numel, {numel, over} | _ends(operand), [operand])
@@ -281,7 +299,7 @@ class Deferring(TorchDispatchMode):
         if value is not None and value.walk is walk:
             return value.name
         if value is not None and value.access is None:  # to be stored by the few's kernel for this one
-            value.access = Access(operand, tuple(operand.shape), operand.stride())
+            value.access = _access_at(operand, place)
         spread = operand.expand(shape) if operand.numel() > 1 else operand
         # Not `operand` itself, which may be given up before the kernel runs and need not be written then.
         access = Access(operand.detach(), tuple(spread.shape), spread.stride())
@@ -324,8 +342,14 @@ def _shape(operands: Sequence[Tensor]) -> tuple[int, ...]:
 
 def _leaves(kwargs: dict[str, Any], device: torch.device) -> bool:
     """Whether an operation is asked for a tensor elsewhere."""
-    wanted = kwargs.get("device")
-    return wanted is not None and torch.device(wanted).type != device.type
+    wanted = torch.device(kwargs.get("device") or device)
+    return wanted.type != device.type or wanted.index not in (None, device.index)
+
+
+def _goes_into(source: Tensor, target: Tensor, name: str) -> bool:
+    """Whether what is computed of `source` is of the type of `target`, and does not lie across it."""
+    fits = name == "copy_" or torch.result_type(target, source) is target.dtype
+    return fits and (_storage(source) != _storage(target) or _place(source) == _place(target))
 
 
 @cache

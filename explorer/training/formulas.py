@@ -66,6 +66,13 @@ _OTHERS = {
 }
 _COPIES = {"clone", "copy_", "_to_copy"}
 
+_SIGN = "tl.where({1} != tl.floor({1}), float('nan'), 1.0 - 2.0 * tl.abs({1} - 2.0 * tl.floor({1} * 0.5)))"
+_POWER = (
+    "tl.where({1} == 0, 1.0, tl.where({0} < 0, " + _SIGN + ", 1.0)"
+    " * tl.exp({1}.to(tl.float64) * tl.log(tl.abs({0}).to(tl.float64))))"
+)
+"""By logarithms; of a negative number by its amount, with the sign that a whole exponent gives it."""
+
 _CONSTANTS = {"zeros_like": 0, "zeros": 0, "ones_like": 1, "ones": 1, "zero_": 0}
 
 
@@ -93,8 +100,7 @@ def expression(
 
     def operand(value: Any, wanted: torch.dtype) -> str:
         if not isinstance(value, Tensor):
-            number = repr(value) if abs(value) < float("inf") else f"float('{value}')"
-            return f"tl.full((), {number}, {TYPES[wanted]})"
+            return _number(value, wanted)
         called, has = named(value)
         return called if has is wanted else f"{called}.to({TYPES[wanted]})"
 
@@ -107,13 +113,29 @@ def expression(
     compute = dtype
     if dtype is torch.bool and len(operands) == 2:
         compute = torch.result_type(*operands)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    plain = name.rstrip("_")
     if compute is torch.bfloat16 and name not in _COPIES:
         raise Unfusable(f"{name} in bfloat16")
+    sums = plain in ("add", "sub", "rsub")
+    if (sums and compute is torch.bool) or (plain == "bitwise_not" and compute is not torch.bool):
+        raise Unfusable(f"{name} in {compute}")
+    if sums and len(operands) > 2:
+        raise Unfusable(f"{name} with a factor among its operands")
+    if plain.startswith("logical_"):
+        if dtype is not torch.bool:
+            raise Unfusable(f"{name} into {dtype}")
+        compute = torch.bool
     types = [compute] * len(operands)
     if name in ("where", "masked_fill", "masked_fill_"):
         types[0 if name == "where" else 1] = torch.bool
     texts = [operand(*pair) for pair in zip(operands, types, strict=True)]
     return f"({_formula(name, args, kwargs, compute, few).format(*texts)}).to({TYPES[dtype]})"
+
+
+def _number(value: float, dtype: torch.dtype) -> str:
+    """A number of Python's, of a type of Triton's."""
+    number = repr(value) if abs(value) < float("inf") else f"float('{value}')"
+    return f"tl.full((), {number}, {TYPES[dtype]})"
 
 
 def _formula(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], dtype: torch.dtype, few: bool) -> str:
@@ -125,10 +147,10 @@ def _formula(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], dtype: t
     one = f"tl.full((), 1.0, {TYPES[dtype]})"
     powers = {2: "{0} * {0}", 3: "{0} * {0} * {0}", 1: "{0}", 0.5: root, -0.5: divide.format(one, root)}
     if name in ("add", "sub", "rsub") and kwargs.get("alpha", 1) != 1:
-        factor = f"tl.full((), {kwargs['alpha']!r}, {TYPES[dtype]})"
+        factor = _number(kwargs["alpha"], dtype)
         return {"add": "{0} + F * {1}", "sub": "{0} - F * {1}", "rsub": "{1} - F * {0}"}[name].replace("F", factor)
     if name in ("addcmul", "addcdiv"):
-        factor = f"tl.full((), {float(kwargs.get('value', 1))!r}, {TYPES[dtype]})"
+        factor = _number(float(kwargs.get("value", 1)), dtype)
         return "{0} + " + factor + (" * {1} * {2}" if name == "addcmul" else " * " + divide.format("{1}", "{2}"))
     if name == "remainder" and not double:
         raise Unfusable("a remainder that float64 does not hold")
@@ -141,8 +163,8 @@ def _formula(name: str, args: Sequence[Any], kwargs: Mapping[str, Any], dtype: t
     if name == "pow":
         if isinstance(args[1], int | float) and args[1] in powers:
             return powers[args[1]]
-        if double or few:
-            return "tl.where({1} == 0, 1.0, tl.exp({1}.to(tl.float64) * tl.log({0}.to(tl.float64))))"
+        if dtype.is_floating_point and (double or few):
+            return _POWER
     if name == "clamp":
         low, high = (*args[1:], None)[:2]
         text = "{0}" if low is None else _FORMULAS["maximum"]
