@@ -25,6 +25,7 @@ from optimizer_harness import (
 )
 from reference import hashed_bits
 
+import explorer as ex
 from explorer import optimizers
 from explorer.base.random import Stream
 from explorer.optimizers.products import MUON, POLAR_EXPRESS, inverse_root, orthonormal, polar, polynomial_root
@@ -114,6 +115,30 @@ def test_orthonormal_is_qr_and_keeps_the_old_where_it_breaks_down():
     q, r = torch.linalg.qr(columns[:3])
     torch.testing.assert_close(found[:3], q * r.diagonal(dim1=-2, dim2=-1).sign()[:, None], rtol=0, atol=1e-10)
     assert torch.equal(found[3], old[3])
+
+
+@pytest.mark.parametrize("condition", [1e1, 1e3, 1e5, 1e6])
+def test_orthonormal_columns_are_so_in_float32_however_near_to_parallel_they_were(condition):
+    values = torch.logspace(0, -float(torch.tensor(condition).log10()), 256, dtype=torch.float64)
+    _, _, matrix = with_singular_values(values, 256, 256, 0)
+    parallel = (matrix + matrix[:, :1])[None].float()
+    found = orthonormal(parallel, otherwise=torch.full_like(parallel, torch.nan))[0]
+    assert (found.T @ found - torch.eye(256)).abs().max() < 1e-5
+    q, r = torch.linalg.qr(parallel[0].double())
+    exact = q * r.diagonal().sign()
+    # Rounding of the columns themselves moves Q by about as much times the condition number.
+    assert (found - exact).abs().max() < 10 * condition * torch.finfo(torch.float32).eps
+
+
+def test_soap_s_bases_stay_orthonormal_in_float32():
+    challenge = ex.Challenge.preset("tig", num_hidden_layers=3, width=64)
+    fleet = ex.training.Fleet(challenge, optimizers.create("soap", interval=4), [1000, 1001], device="cpu")
+    for _ in range(4):
+        fleet.advance()
+    for side in ("left_side", "right_side"):
+        for basis in fleet.state[side]:
+            assert (basis.mT @ basis - torch.eye(64)).abs().max() < 1e-4
+    assert set(map(str, fleet.snapshot().status)) == {"running"}
 
 
 def drawn(run, i, t, keep):
