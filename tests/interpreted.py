@@ -11,7 +11,7 @@ os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
 from unittest.mock import patch
 
 import torch
-from twins import CPU, RUNS, agrees_with_stacked, distance
+from twins import CPU, RUNS, agrees_with_stacked, distance, refreshing
 
 import explorer as ex
 from explorer.challenge.fused import FusedMLP, tiles
@@ -372,7 +372,7 @@ if __name__ == "__main__":
     uniform("lion", ["cosine:epochs=3", "ema"])
     for key in ex.optimizers.names():
         if key not in fused:
-            deferred(key, **({"interval": 4} if "interval" in ex.optimizers.get(key).fields() else {}))
+            deferred(key, **refreshing(key, 4))
     put_off()
     products()
     verdict()

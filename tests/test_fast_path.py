@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from twins import distance
+from twins import distance, refreshing
 
 import explorer as ex
 from explorer.cli.bench_steps import Apart
@@ -166,7 +166,7 @@ def test_three_epochs_on_a_graph_are_three_portable_ones(preset, fields, key, hy
 def test_captured_epochs_are_the_uncaptured_ones_to_the_last_bit(key):
     challenge = ex.Challenge.preset("tig", num_hidden_layers=3, width=64)
     # Nine runs, for with more than eight weights may move where their gradients arise.
-    optimizer = ex.optimizers.create(key, **({"interval": 10} if "interval" in ex.optimizers.get(key).fields() else {}))
+    optimizer = ex.optimizers.create(key, **refreshing(key, 10))
     captured, eager = (Fleet(challenge, optimizer, range(9), device="cuda") for _ in range(2))
     eager.captured = False
     for fleet in (captured, eager):
@@ -196,7 +196,7 @@ def test_weights_that_move_where_their_gradients_arise_go_the_same_way(key):
 @pytest.mark.parametrize("key", [key for key in ALL if not issubclass(ex.optimizers.get(key), Elementwise)])
 def test_what_is_put_off_comes_out_as_operation_by_operation(key, monkeypatch):
     challenge = ex.Challenge.preset("tig", width=32, num_hidden_layers=5, restore_statistics=False)
-    optimizer = ex.optimizers.create(key, **({"interval": 4} if "interval" in ex.optimizers.get(key).fields() else {}))
+    optimizer = ex.optimizers.create(key, **refreshing(key, 4))
     put_off = Fleet(challenge, optimizer, range(3), device="cuda", precision="float64")
     put_off.advance()  # once: LARS makes 1e-11 of 1e-15 in one epoch, and 1e-2 in three
     monkeypatch.setattr("explorer.training.moving.deferring", lambda device: nullcontext())

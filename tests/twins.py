@@ -8,6 +8,11 @@ from explorer.challenge.model import StackedMLP, initialize
 RUNS, CPU = 3, torch.device("cpu")
 
 
+def refreshing(key, interval):
+    """The hyperparameters by which an optimizer refreshes something every so many steps, if it does such a thing."""
+    return {"interval": interval} if "interval" in ex.optimizers.get(key).fields() else {}
+
+
 def distance(found, expected):
     """‖found − expected‖ / ‖expected‖."""
     found, expected = found.double().cpu(), expected.double().cpu()

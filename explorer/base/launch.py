@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -16,6 +17,11 @@ _met: ContextVar[dict[Any, Any] | None] = ContextVar("met", default=None)
 
 waiting: ContextVar[Callable[[], None] | None] = ContextVar("waiting", default=None)
 """What was put off and must be done before any kernel runs, if there is such."""
+
+
+def runs_kernels(device: torch.device) -> bool:
+    """Whether Triton kernels run on this device."""
+    return device.type == "cuda" and find_spec("triton") is not None
 
 
 def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **options: Any) -> None:

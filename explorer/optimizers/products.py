@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.util import find_spec
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from explorer.base.launch import runs_kernels
 from explorer.base.side_by_side import one_thread, side_by_side
 
 MUON = ((3.4445, -4.7750, 2.0315),) * 5
@@ -85,7 +85,7 @@ def average_squares(average: Tensor, g: Tensor, weight: Tensor | float, exact: b
 
 
 def _in_kernels(matrices: Tensor) -> bool:
-    return matrices.is_cuda and matrices.dtype == torch.float32 and find_spec("triton") is not None
+    return matrices.dtype == torch.float32 and runs_kernels(matrices.device)
 
 
 def quadratic(m: Tensor, a: float, b: float, c: float) -> Tensor:

@@ -124,10 +124,11 @@ class Deferring(TorchDispatchMode):
         """Do what was put off of the few numbers, on which the many's kernel may rest."""
         few, stores = self._few, self._stores(self._few)
         self._few = Walk(few=True)
-        for storage, places in list(self._pending.items()):
-            self._pending[storage] = left = {place: one for place, one in places.items() if one.walk is not few}
-            if not left:
-                del self._pending[storage]
+        left = {
+            storage: {place: one for place, one in places.items() if one.walk is not few}
+            for storage, places in self._pending.items()
+        }
+        self._pending = {storage: places for storage, places in left.items() if places}
         self._run(few, stores)
 
     def _run(self, walk: Walk, stores: Sequence[tuple[str, Access]], total: Total | None = None) -> None:
@@ -143,10 +144,12 @@ class Deferring(TorchDispatchMode):
         stores = []
         for storage, places in self._pending.items():
             for place, value in places.items():
+                if value.walk is not walk:
+                    continue
                 access = value.access
                 if access is None and (tensor := self._alive(storage)) is not None:
                     access = _access_at(tensor, place)
-                if value.walk is walk and access is not None:
+                if access is not None:
                     stores.append((value.name, access))
         return stores
 
@@ -203,16 +206,8 @@ class Deferring(TorchDispatchMode):
         walk.lines.append(f"{value} = {line}")
         if is_compiling():  # then no kernel runs: what others look at, such as indices, must make sense all the same
             result = func(*args, **asked)
-        elif target is None:
-            like = next((one for one in here if one.shape == shape), None)
-            form = kwargs.get("memory_format") or torch.preserve_format
-            result = (
-                torch.empty(shape, dtype=dtype, device=self._device)
-                if like is None
-                else (torch.empty_like(like, dtype=dtype, memory_format=form))
-            )
         else:
-            result = target
+            result = self._room(here, shape, dtype, kwargs.get("memory_format")) if target is None else target
         storage, access = _storage(result), None
         if target is None:
             self._new(result)
@@ -220,6 +215,15 @@ class Deferring(TorchDispatchMode):
             access = Access(target, tuple(target.shape), target.stride())
         self._pending.setdefault(storage, {})[_place(result)] = _Pending(walk, value, access)
         return result
+
+    def _room(
+        self, operands: Sequence[Tensor], shape: tuple[int, ...], dtype: torch.dtype, form: torch.memory_format | None
+    ) -> Tensor:
+        """A tensor for what an operation gives, in the order of axes in which an operand of that shape lies."""
+        for operand in operands:
+            if operand.shape == shape:
+                return torch.empty_like(operand, dtype=dtype, memory_format=form or torch.preserve_format)
+        return torch.empty(shape, dtype=dtype, device=self._device)
 
     def _walk(
         self, few: bool, numel: int, ends: set[int], sources: Sequence[Tensor], target: Tensor | None = None

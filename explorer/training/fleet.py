@@ -10,13 +10,13 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from importlib.util import find_spec
 from numbers import Integral
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from explorer.base.launch import runs_kernels
 from explorer.base.random import Stream, permutations
 from explorer.base.side_by_side import side_by_side
 from explorer.base.tensors import Tensors
@@ -327,7 +327,7 @@ def _network(
     challenge: Challenge, device: torch.device, precision: str
 ) -> tuple[type[Network], Callable[[int], Network]]:
     """How to compute the networks here: their class, and what makes one for a number of runs."""
-    if device.type == "cuda" and find_spec("triton") is not None:
+    if runs_kernels(device):
         from explorer.challenge.fused import FusedMLP, supports
 
         if supports(challenge, device, precision):

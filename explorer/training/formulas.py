@@ -107,8 +107,8 @@ def expression(
     if name in _CONSTANTS or name in ("full", "full_like", "scalar_tensor"):
         return operand(_CONSTANTS[name] if name in _CONSTANTS else args[0 if name == "scalar_tensor" else 1], dtype)
     operands = [arg for arg in args if isinstance(arg, Tensor | int | float)]
-    known = {"alpha", "value", "dtype", "device", "layout", "memory_format"}
-    if (len(operands) < len(args) and name != "clamp") or kwargs.keys() - known:
+    allowed = {"alpha", "value", "dtype", "device", "layout", "memory_format"}
+    if (len(operands) < len(args) and name != "clamp") or kwargs.keys() - allowed:
         raise Unfusable(f"{name} with {args} and {kwargs}")
     compute = dtype
     if dtype is torch.bool and len(operands) == 2:

@@ -24,12 +24,10 @@ from explorer.base.launch import launch
 from explorer.challenge.kernels import square_gradients
 from explorer.challenge.model import Join
 from explorer.training.formulas import TYPES, Unfusable, expression
-from explorer.training.walks import kernel_of
+from explorer.training.walks import BLOCK, kernel_of
 
 MOST_RUNS = 4096
 """The first kernel holds all runs in one program."""
-
-BLOCK = 1024
 
 _VIEWS = {"view", "_unsafe_view", "expand", "unsqueeze", "squeeze", "alias", "detach", "reshape"}
 

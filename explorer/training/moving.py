@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from explorer.base.launch import runs_kernels
 from explorer.base.tensors import Tensors
 from explorer.challenge.model import Join, Network
 from explorer.optimizers.base import Elementwise, Optimizer, State
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 def one_kernel(name: str, body: Callable[..., object], tensors: list[Tensor], join: Join | None = None) -> Fused | None:
     """`body(*tensors)` in a few kernels, on a CUDA device and where it is elementwise; else None."""
-    if tensors[0].device.type == "cuda" and find_spec("triton") is not None:
+    if runs_kernels(tensors[0].device):
         from explorer.training.fuse import Unfusable, fuse
 
         try:
@@ -36,7 +36,7 @@ def one_kernel(name: str, body: Callable[..., object], tensors: list[Tensor], jo
 def deferring(device: torch.device) -> AbstractContextManager[object]:
     """Within: what is elementwise is done in few kernels, on a CUDA device."""
     # In inference mode torch tells of `to` and `reshape` as they are called, and not of what they do.
-    if device.type == "cuda" and find_spec("triton") is not None and not torch.is_inference_mode_enabled():
+    if runs_kernels(device) and not torch.is_inference_mode_enabled():
         from explorer.training.deferred import Deferring
 
         return Deferring(device)
