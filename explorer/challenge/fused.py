@@ -60,9 +60,9 @@ def tiles(runs: int, precision: str) -> Tiles:
         return Tiles(layer=(8, 128, 8), output=16, square=(32, 64, 64, 4), evaluation=(64, 16, 128, 4))
     if precision == "tf32":
         return Tiles(layer=(32, 32, 4), output=64, square=(128, 128, 32, 8), evaluation=(128, 64, 32, 4),
-                     joined=(32, 32, 32, 2))  # fmt: skip
+                     joined=(32, 64, 32, 4))  # fmt: skip
     return Tiles(layer=(64, 32, 4), output=64, square=(128, 64, 32, 4), evaluation=(128, 64, 32, 8),
-                 joined=(32, 64, 32, 4))  # fmt: skip
+                 joined=(16, 128, 32, 4))  # fmt: skip
 
 
 class FusedMLP(Network):

@@ -200,20 +200,19 @@ def backward_layer(above, above_run, parameters, parameters_run, weight_above, n
 
 
 @triton.jit
-def square_gradients(delta, below, B, layer_room, room_run, weight,
-                     N: tl.constexpr, ROWS: tl.constexpr, STRIDE: tl.constexpr,
-                     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
-                     CHAINED: tl.constexpr):  # fmt: skip
-    """A program's tile of Σ_b delta[b, out] · below[b, in], of one of several square layers, whose weights lie STRIDE
-    elements apart: its run, where its elements lie in that run's row, which of them exist, and their gradients.
+def _square_tile(delta, below, B, layer_room, room_run,
+                 N: tl.constexpr, ROWS: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+                 PRECISION: tl.constexpr, CHAINED: tl.constexpr):  # fmt: skip
+    """A program's tile of Σ_b delta[b, out] · below[b, in], of one of several square layers: its run, its layer, its
+    outs, its first in, and the sums `[BM, BN]`.
 
     delta and below start at the first of these layers and go on layer_room elements a layer.
     """
     follow(CHAINED)
     run, layer = tl.program_id(2).to(tl.int64), tl.program_id(1).to(tl.int64)
     tiles = tl.cdiv(N, BN)
-    outs = (tl.program_id(0) // tiles) * BM + tl.arange(0, BM)
-    ins = (tl.program_id(0) % tiles) * BN + tl.arange(0, BN)
+    outs, left = (tl.program_id(0) // tiles) * BM + tl.arange(0, BM), (tl.program_id(0) % tiles) * BN
+    ins = left + tl.arange(0, BN)
     start = layer * layer_room + run * room_run
     total = tl.zeros((BM, BN), dtype=tl.float32)
     for first in range(0, ROWS, BK):
@@ -221,8 +220,7 @@ def square_gradients(delta, below, B, layer_room, room_run, weight,
         d = tl.load(delta + start + b[None, :] * N + outs[:, None], (b[None, :] < B) & (outs[:, None] < N), other=0.0)
         h = tl.load(below + start + b[:, None] * N + ins[None, :], (b[:, None] < B) & (ins[None, :] < N), other=0.0)
         total = tl.dot(d, h, total, input_precision=PRECISION)
-    at = weight + layer * STRIDE + outs[:, None] * N + ins[None, :]
-    return run, at, (outs[:, None] < N) & (ins[None, :] < N), total
+    return run, layer, outs, left, total
 
 
 @triton.jit(do_not_specialize=["B"])
@@ -230,8 +228,34 @@ def weight_gradients(gradients, gradients_run, delta, below, B, layer_room, room
                      N: tl.constexpr, ROWS: tl.constexpr, STRIDE: tl.constexpr,
                      BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
                      CHAINED: tl.constexpr):  # fmt: skip
-    """The gradients of several square layers at once, written down."""
-    run, at, inside, total = square_gradients(
-        delta, below, B, layer_room, room_run, weight, N, ROWS, STRIDE, BM, BN, BK, PRECISION, CHAINED
+    """The gradients of several square layers at once, written down; their weights lie STRIDE elements apart."""
+    run, layer, outs, left, total = _square_tile(
+        delta, below, B, layer_room, room_run, N, ROWS, BM, BN, BK, PRECISION, CHAINED
     )
-    tl.store(gradients + run * gradients_run + at, total, inside)
+    ins = left + tl.arange(0, BN)
+    at = run * gradients_run + weight + layer * STRIDE + outs[:, None] * N + ins[None, :]
+    tl.store(gradients + at, total, (outs[:, None] < N) & (ins[None, :] < N))
+
+
+@triton.jit
+def square_gradients(delta, below, B, layer_room, room_run, weight,
+                     N: tl.constexpr, ROWS: tl.constexpr, STRIDE: tl.constexpr,
+                     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
+                     CHAINED: tl.constexpr):  # fmt: skip
+    """The same, for those who go on with a tile where it is: its run; of its left half, where its elements lie in that
+    run's row, which of them exist, and their gradients; and so of its right half.
+
+    In halves, so that what is read beside the gradients finds room in the registers.
+    """
+    run, layer, outs, left, total = _square_tile(
+        delta, below, B, layer_room, room_run, N, ROWS, BM, BN, BK, PRECISION, CHAINED
+    )
+    one, other = tl.split(tl.permute(tl.reshape(total, (BM, 2, BN // 2)), (0, 2, 1)))
+    lefts = left + tl.arange(0, BN // 2)
+    rights = lefts + BN // 2
+    at, exist = weight + layer * STRIDE + outs[:, None] * N, outs[:, None] < N
+    return (
+        run,
+        at + lefts[None, :], exist & (lefts[None, :] < N), one,
+        at + rights[None, :], exist & (rights[None, :] < N), other,
+    )  # fmt: skip

@@ -131,7 +131,8 @@ class Fused:
 def fuse(name: str, body: Callable[..., object], tensors: Sequence[Tensor], join: Join | None = None) -> Fused:
     """What does to `tensors`, in place, the same as `body(*tensors)`, in one or two kernels; with `join` in three.
 
-    `[R, T]` tensors must all have the same distance from row to row.  `Unfusable` says what stands against it.
+    `[R, T]` tensors must all have the same distance from row to row; the first are the weights.  `Unfusable` says what
+    stands against it.
     """
     runs = next((len(tensor) for tensor in tensors if tensor.dim()), 1)
     of_weights = [tensor for tensor in tensors if tensor.dim() == 2 and tensor.shape[1] > 1]
@@ -176,17 +177,18 @@ def fuse(name: str, body: Callable[..., object], tensors: Sequence[Tensor], join
 
     def sweep(kind: str, inside: str, given: Tensor | None = None) -> _Kernel:
         """What is to be done to the weights at ` + at`, where `inside`; the numbers of `given` are known already."""
-        kernel = _Kernel(f"{name}_{kind}")
-        for tensor, before, _ in places:
-            if tensor is given:
-                kernel.lines.append(f"{before.name} = given")
-            elif not before.small:
-                kernel.load(before, tensor, f" + at, {inside}")
+        kernel = _Kernel(f"{name}_{kind}", kept=None if given is None else tensors[0])
         for value in trace.crossing.values():
             tensor = rooms.get(value.name)
             if tensor is None:
                 tensor = next(tensor for tensor, before, _ in small if before.name == value.name)
             kernel.load(value, tensor, "" if value.kind == "one" else " + run")
+        kernel.once, kernel.lines = kernel.lines, []
+        for tensor, before, _ in places:
+            if tensor is given:
+                kernel.lines.append(f"{before.name} = given")
+            elif not before.small:
+                kernel.load(before, tensor, f" + at, {inside}")
         kernel.lines += trace.lines["all"]
         for tensor, before, now in places:
             if not before.small and before != now:
@@ -198,7 +200,7 @@ def fuse(name: str, body: Callable[..., object], tensors: Sequence[Tensor], join
     written = [tensor for tensor, before, now in places if before != now]
     if join is not None and not any(tensor is join.gradients for tensor in written):
         tiles = sweep("squares", "inside", join.gradients)
-        square = tiles.compile_with(square_gradients, "run, at, inside, given")
+        square = tiles.compile_over(square_gradients, ("left", "right"))
         launches.append(lambda: join.launch(square, *tiles.tensors, row))
         # What is beside the tiles: the same with a list of places.
         rest = sweep("beside", "i < R")
@@ -215,36 +217,50 @@ def fuse(name: str, body: Callable[..., object], tensors: Sequence[Tensor], join
 
 
 class _Kernel:
-    """A Triton kernel in the making: the tensors that it takes, and its lines.  R: how many numbers a row has."""
+    """A Triton kernel in the making: the tensors that it takes, and its lines; some are needed once, whatever it goes
+    over in parts.  R: how many numbers a row has.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    kept: a tensor that is asked to stay in the second cache, since others read it soon.
+    """
+
+    def __init__(self, name: str, kept: Tensor | None = None) -> None:
+        self.name, self._kept = name, kept
         self.tensors: list[Tensor] = []
+        self.once: list[str] = []
         self.lines: list[str] = []
 
     def load(self, value: _Value, tensor: Tensor, at: str) -> None:
-        self.lines.append(f"{value.name} = tl.load({self._pointer(tensor)}{at})")
+        self.lines.append(f"{value.name} = tl.load({self._pointer(tensor)}{at}{self._policy(tensor)})")
 
     def store(self, value: _Value, tensor: Tensor, at: str, mask: str) -> None:
-        self.lines.append(f"tl.store({self._pointer(tensor)}{at}, {value.name}{', ' + mask if at else ''})")
+        mask = f", {mask}" if at else ""
+        self.lines.append(f"tl.store({self._pointer(tensor)}{at}, {value.name}{mask}{self._policy(tensor)})")
 
     def _pointer(self, tensor: Tensor) -> str:
         if not any(tensor is known for known in self.tensors):
             self.tensors.append(tensor)
         return f"p{next(i for i, known in enumerate(self.tensors) if tensor is known)}"
 
+    def _policy(self, tensor: Tensor) -> str:
+        return ", eviction_policy='evict_last'" if tensor is self._kept else ""
+
     def compile(self, start: Sequence[str]) -> Any:
         """The kernel, whose first lines are `start`."""
-        return self._made(["R", "ROW", "BLOCK: tl.constexpr"], start)
+        return self._made(["R", "ROW", "BLOCK: tl.constexpr"], [*start, *self.once, *self.lines])
 
-    def compile_with(self, tile: Any, gives: str) -> Any:
-        """The kernel that calls `tile` first, for the names that it `gives`, with arguments that follow its own."""
+    def compile_over(self, tile: Any, parts: Sequence[str]) -> Any:
+        """The kernel that calls `tile` first, with arguments that follow its own, for a run and `at`, `inside` and
+        `given` of each part of a tile; they are gone through one after the other."""
         parameters = inspect.signature(tile.fn).parameters.values()
         told = [one.name if one.annotation is one.empty else f"{one.name}: tl.constexpr" for one in parameters]
-        call = f"{gives} = tile({', '.join(one.name for one in parameters)})"
-        return self._made(["ROW", *told], [call, "at += run * ROW"], tile=tile, do_not_specialize=["B"])
+        given = [f"{what}_{part}" for part in parts for what in ("at", "inside", "given")]
+        lines = [f"run, {', '.join(given)} = tile({', '.join(one.name for one in parameters)})", *self.once]
+        for part in parts:
+            lines.append(f"at, inside, given = run * ROW + at_{part}, inside_{part}, given_{part}")
+            lines += self.lines
+        return self._made(["ROW", *told], lines, tile=tile, do_not_specialize=["B"])
 
-    def _made(self, arguments: Sequence[str], start: Sequence[str], tile: Any = None, **options: Any) -> Any:
+    def _made(self, arguments: Sequence[str], lines: Sequence[str], tile: Any = None, **options: Any) -> Any:
         pointers = [f"p{index}" for index in range(len(self.tensors))]
         head = f"def {self.name}({', '.join([*pointers, *arguments])}):"
-        return kernel_of(self.name, [head, *start, *self.lines], {"tile": tile}, **options)
+        return kernel_of(self.name, [head, *lines], {"tile": tile}, **options)
