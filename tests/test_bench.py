@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 import explorer as ex
 from explorer.cli import app
-from explorer.cli.bench_steps import Still, added
+from explorer.cli.bench_steps import CYCLE, Still, added
 from explorer.cli.timing import BLOCK, Row, in_turns
 from explorer.training import Fleet
 
@@ -80,3 +80,11 @@ def test_an_update_is_what_an_epoch_s_batches_do():
     parts.model.train_batch(parts.params, x, y, statistics=parts.params)
     parts.update()
     torch.testing.assert_close(parts.params.buffer, whole.params.buffer, rtol=0, atol=0)
+
+
+def test_refreshes_are_timed_by_whole_cycles():
+    fields = [ex.optimizers.get(name).fields() for name in ex.optimizers.names()]
+    intervals = [found["interval"].default for found in fields if "interval" in found]
+    steps = CYCLE * len(ex.Challenge.preset("tig").batches())
+    assert len(intervals) >= 2
+    assert all(steps % interval == 0 for interval in intervals)

@@ -16,6 +16,7 @@ import explorer as ex
 from explorer import optimizers
 from explorer.optimizers import Optimizer, modifiers
 from explorer.optimizers.adam import Adam
+from explorer.optimizers.modifiers import averages
 from explorer.training import Fleet, moving
 from explorer.training.graph import tensors_of
 
@@ -108,6 +109,22 @@ def test_lawa_is_the_mean_of_the_last_checkpoints(k, every):
     for step, found in enumerate(averaged, start=1):
         taken = [fast[index - 1] for index in range(every, step + 1, every)][-k:]
         close(found, torch.stack(taken).mean(0) if taken else start(2).flat)
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 4, 6])
+def test_lawa_in_a_fleet_leaves_out_batches_without_a_checkpoint(every, monkeypatch):
+    challenge = ex.Challenge.preset("brief", train_size=100, batch_size=28, restore_statistics=False)
+    assert len(challenge.batches()) == 4
+
+    def weights():
+        fleet = Fleet(challenge, optimizers.create("adam", f"lawa:checkpoints=2,every={every}"), [1, 2], device="cpu")
+        return [fleet.advance() and fleet.params.buffer.clone() for _ in range(4)]
+
+    left_out = weights()
+    monkeypatch.setattr(averages, "gcd", lambda *_: 1)  # as if every batch could have one
+    for found, expected in zip(left_out, weights(), strict=True):
+        assert torch.equal(found, expected)
+    assert not torch.equal(left_out[1], left_out[3])
 
 
 def test_lookahead_agrees_with_the_library_where_it_synchronizes():

@@ -14,10 +14,10 @@ from explorer.cli.timing import Row, in_turns
 from explorer.training import Fleet
 
 RIVAL, YARDSTICK = "adam", "adam, apart"
-CYCLE = 10
-"""Epochs that are timed together of who refreshes something now and then, by default once in so many."""
+CYCLE = 30
+"""Epochs that are timed together of who refreshes something now and then: a multiple of each default interval."""
 
-WARM_UP = 3 * CYCLE
+WARM_UP = 2 * CYCLE
 """Epochs before the first that counts: by then who refreshes something has been captured with it and without."""
 
 

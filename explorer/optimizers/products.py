@@ -190,11 +190,12 @@ def orthonormal(columns: Tensor, otherwise: Tensor) -> Tensor:
     Reference: Fukaya et al.: Shifted Cholesky QR for Computing the QR Factorization of Ill-Conditioned Matrices, 2020.
     """
     q = columns / torch.linalg.vector_norm(columns, dim=-2, keepdim=True)
+    q = q.mT.contiguous().mT  # column by column, as LAPACK has matrices; so is the Gram matrix's transpose, itself
     shift = 4 * columns.shape[-1] * torch.finfo(columns.dtype).eps
     for raised in (shift, 0, 0):
         gram = q.mT @ q
         gram.diagonal(dim1=-2, dim2=-1).add_(raised)
-        upper, _ = torch.linalg.cholesky_ex(gram, upper=True)
-        q = torch.linalg.solve_triangular(upper, q, upper=True, left=False)
+        lower, _ = torch.linalg.cholesky_ex(gram.mT)
+        q = torch.linalg.solve_triangular(lower.mT, q, upper=True, left=False)
     sound = (torch.linalg.vector_norm(q, dim=-2) - 1).abs().amax(dim=-1) < 0.01  # not where anything is NaN
     return torch.where(sound[..., None, None], q, otherwise)

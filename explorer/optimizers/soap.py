@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import param
 import torch
 from torch import Tensor
 
@@ -33,9 +34,10 @@ class SOAP(Kronecker):
 
     key = "soap"
 
-    lr = rate(9e-3, "Learning rate η: as Adam's.")
+    lr = rate(4.5e-3, "Learning rate η: as Adam's.")
     beta1 = decay(0.95, "Adam's decay β₁ of the mean, per step.")
     beta2 = decay(0.95, "Adam's decay β₂ of the mean square, per step.")
+    interval = param.Integer(120)
 
     def matrix_rule(self, state, place, g, t):
         left, right = state["left"][place], state["right"][place]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import gcd
 
 import param
 import torch
 from torch import Tensor
 
-from explorer.base.tensors import copy_of, from_leaves, leaves
+from explorer.base.tensors import copy_of, from_leaves, leaves, zeros_like
 from explorer.optimizers.base import counter
 from explorer.optimizers.fields import decay
 from explorer.optimizers.modifiers.base import Modifier
@@ -98,6 +99,9 @@ class LAWA(Modifier):
         fast = state["lawa_fast"]
         move(fast, super().step(state, fast, gradients, epoch, train_loss, val_loss))
         k, every, t = self.lawa_checkpoints, self.lawa_every, state["lawa_t"].add_(1).long()
+        batch, batches = self._batch
+        if (batch + 1) % gcd(every, batches):  # no checkpoint in this batch, in whichever epoch
+            return zeros_like(params)
         due = t % every == 0
         count = t // every  # checkpoints taken, this one included
         place = torch.where(due, (count - 1) % k, k)[None]
