@@ -362,7 +362,7 @@ if __name__ == "__main__":
     rules = [cls.key for cls in shelf if issubclass(cls, Elementwise) and cls.step is Elementwise.step]
     fused = {key for key in rules if elementwise(key)}
     assert fused >= {"sgd", "heavy_ball", "adam", "adamw", "lion", "rmsprop"}, fused
-    joined("adam", num_hidden_layers=3, width=64)
+    joined("adam", num_hidden_layers=3, width=130)  # both halves of a tile, and edges
     joined("adan", num_hidden_layers=4, width=40, frozen_layers=0)
     scheduled()
     modified("level_adam", [])

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 import explorer as ex
 from explorer.cli import app
-from explorer.cli.bench_steps import CYCLE, Still, added
+from explorer.cli.bench_steps import Still, added
 from explorer.cli.timing import BLOCK, Row, in_turns
 from explorer.training import Fleet
 
@@ -82,9 +82,13 @@ def test_an_update_is_what_an_epoch_s_batches_do():
     torch.testing.assert_close(parts.params.buffer, whole.params.buffer, rtol=0, atol=0)
 
 
-def test_refreshes_are_timed_by_whole_cycles():
-    fields = [ex.optimizers.get(name).fields() for name in ex.optimizers.names()]
-    intervals = [found["interval"].default for found in fields if "interval" in found]
-    steps = CYCLE * len(ex.Challenge.preset("tig").batches())
-    assert len(intervals) >= 2
-    assert all(steps % interval == 0 for interval in intervals)
+@pytest.mark.parametrize(("interval", "epochs"), [(8, 1), (10, 5), (80, 10), (120, 15), (1000, 125)])
+def test_a_cycle_is_the_epochs_from_a_refresh_to_the_next_at_the_same_batch(interval, epochs):
+    challenge = ex.Challenge.preset("tig", num_hidden_layers=2, width=16)
+    assert len(challenge.batches()) == 8
+    fleet = Fleet(challenge, ex.optimizers.create("soap", interval=interval), 0, device="cpu")
+    assert fleet._bound.cycle() == epochs
+    fleet.state["taken"].fill_(1000 * interval)
+    turn = fleet._bound.turn(fleet.state)
+    fleet._bound.replayed(fleet.state, 8 * epochs)
+    assert fleet._bound.turn(fleet.state) == turn == 0

@@ -118,13 +118,26 @@ def test_lawa_in_a_fleet_leaves_out_batches_without_a_checkpoint(every, monkeypa
 
     def weights():
         fleet = Fleet(challenge, optimizers.create("adam", f"lawa:checkpoints=2,every={every}"), [1, 2], device="cpu")
-        return [fleet.advance() and fleet.params.buffer.clone() for _ in range(4)]
+        found = [fleet.advance() and fleet.params.buffer.clone() for _ in range(4)]
+        asked = iter([False, True])
+        assert not fleet.advance(lambda: next(asked))  # from here on epochs begin with another step
+        return found + [fleet.advance() and fleet.params.buffer.clone() for _ in range(3)]
 
     left_out = weights()
     monkeypatch.setattr(averages, "gcd", lambda *_: 1)  # as if every batch could have one
     for found, expected in zip(left_out, weights(), strict=True):
         assert torch.equal(found, expected)
     assert not torch.equal(left_out[1], left_out[3])
+    assert not torch.equal(left_out[4], left_out[6])
+
+
+def test_lawa_counts_the_steps_of_a_captured_epoch():
+    fleet = Fleet(ex.Challenge.preset("brief"), optimizers.create("soap", ["ema", "lawa"]), 1, device="cpu")
+    counted = {name: fleet.state[name].clone() for name in ("taken", "lawa_taken")}
+    fleet.advance()
+    fleet._bound.replayed(counted, len(fleet.challenge.batches()))
+    assert counted == {name: fleet.state[name] for name in counted}
+    assert counted["lawa_taken"] > 0
 
 
 def test_lookahead_agrees_with_the_library_where_it_synchronizes():

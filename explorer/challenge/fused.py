@@ -164,6 +164,7 @@ class FusedMLP(Network):
         """Launch `kernel`, which calls `kernels.square_gradients`, over the square weights after a batch's backward."""
         width, room = self.challenge.width, self.largest_batch * self.challenge.width
         rows, columns, step, warps = tile
+        columns = min(columns, max(64, 1 << (width - 1).bit_length()))  # narrow layers leave half of a wide tile empty
         cells = triton.cdiv(width, rows) * triton.cdiv(width, columns)
         launch(kernel, (cells, self._square, self.runs),
             *arguments, self._delta[1], self._normalized[0], self._size, self.runs * room, room, self._weights[1],

@@ -14,11 +14,8 @@ from explorer.cli.timing import Row, in_turns
 from explorer.training import Fleet
 
 RIVAL, YARDSTICK = "adam", "adam, apart"
-CYCLE = 30
-"""Epochs that are timed together of who refreshes something now and then: a multiple of each default interval."""
-
-WARM_UP = 2 * CYCLE
-"""Epochs before the first that counts: by then who refreshes something has been captured with it and without."""
+WARM_UP = 10
+"""Epochs before the first that counts, after two cycles of who refreshes something: by then both kinds are captured."""
 
 
 class Apart(Fleet):
@@ -39,7 +36,7 @@ def steps(depth: int, runs: int, device: torch.device, rounds: int) -> list[Row]
 
     The first row is the epoch with none.  The measure of all is Adam's step as a kernel of its own; optimizers that
     move weights where their gradients arise hide part of their cost in the backward.  Proposals count as part of the
-    step.
+    step, and refreshes by their share.
     """
     challenge = Challenge.preset("tig", num_hidden_layers=depth, max_epochs=10000, patience=10000)
     made = [("no optimizer", Still, RIVAL), (YARDSTICK, Apart, RIVAL)]
@@ -47,9 +44,9 @@ def steps(depth: int, runs: int, device: torch.device, rounds: int) -> list[Row]
     rows = []
     for name, kind, key in made:
         fleet = kind(challenge, optimizers.create(key), range(runs), str(device))
-        for _ in range(WARM_UP if fleet.captured else 1):
+        together = fleet._bound.cycle()
+        for _ in range(2 * together + WARM_UP if fleet.captured else 1):
             fleet.advance()
-        together = 1 if fleet._bound.turn(fleet.state) is None else CYCLE
         rows.append(Row(depth, name, runs, _epochs(fleet, together), together))
     in_turns(rows, device, rounds)
     batches = len(challenge.batches())

@@ -112,6 +112,10 @@ class Optimizer(Declared):
         """
         return None
 
+    def cycle(self) -> int:
+        """Epochs after which the host decides the same at the same batches again."""
+        return 1
+
     def replayed(self, state: State, steps: int) -> None:
         """A captured epoch of `steps` steps has been launched: bring up to date what the host counts."""
 
@@ -257,6 +261,16 @@ def _is_list(value: Any) -> bool:
 def counter(params: Sequence[Tensor]) -> Tensor:
     """A step counter for a state: 0-d float64 zero on the parameters' device."""
     return torch.zeros((), dtype=torch.float64, device=params[0].device)
+
+
+def host_counter() -> Tensor:
+    """A step counter for a state that the host reads: 0-d int64 zero on the CPU, which `replayed` keeps up to date."""
+    return torch.zeros((), dtype=torch.int64)
+
+
+def counted(counter: Tensor) -> int:
+    """What a `host_counter` has come to; `numpy` would refuse to read it from a device."""
+    return int(counter.numpy())
 
 
 def power(base: Any, exponent: Tensor, like: Tensor) -> Tensor:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import param
-import torch
+from math import lcm
 
-from explorer.optimizers.base import State
+import param
+
+from explorer.optimizers.base import State, counted, host_counter
 from explorer.optimizers.fields import decay
 from explorer.optimizers.hybrid import Hybrid
 
@@ -25,8 +26,7 @@ class Kronecker(Hybrid):
             name: [stack.new_zeros(*stack.shape[:2], stack.shape[axis], stack.shape[axis]) for stack in stacks]
             for name, axis in (("left", 2), ("right", 3), ("left_side", 2), ("right_side", 3))
         }
-        taken = torch.zeros((), dtype=torch.int64)
-        return squares | {"m": stacks, "v": [stack.clone() for stack in stacks], "taken": taken}
+        return squares | {"m": stacks, "v": [stack.clone() for stack in stacks], "taken": host_counter()}
 
     def stepped(self, state):
         state["taken"] += 1
@@ -37,12 +37,16 @@ class Kronecker(Hybrid):
         _, batches = self._batch
         return min(-self.taken(state) % self.interval, batches)
 
+    def cycle(self):
+        _, batches = self._batch
+        return lcm(self.interval, batches) // batches
+
     def replayed(self, state, steps):
         state["taken"] += steps
 
     def taken(self, state: State) -> int:
-        """The steps taken; `numpy` would refuse to read them from a device."""
-        return int(state["taken"].numpy())
+        """The steps taken."""
+        return counted(state["taken"])
 
     def due(self, state: State) -> bool:
         """Whether this step refreshes."""

@@ -160,6 +160,7 @@ class Fleet:
                 launch = self._launches.get(turn)
                 if launch is None:
                     if not self._train(batches, interrupted):
+                        self._launches.clear()  # they begin where whole epochs lead
                         return False
                     self._seen.add(turn)
                 elif interrupted():

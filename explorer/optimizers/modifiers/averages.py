@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from explorer.base.tensors import copy_of, from_leaves, leaves, zeros_like
-from explorer.optimizers.base import counter
+from explorer.optimizers.base import counted, counter, host_counter
 from explorer.optimizers.fields import decay
 from explorer.optimizers.modifiers.base import Modifier
 
@@ -69,7 +69,8 @@ class LAWA(Modifier):
     are never trained and no run passes.
 
     State: `lawa_fast` $\theta$, shaped as the parameters; `lawa_ring`, the checkpoints, `[R, k + 1, …]`, whose last
-    place takes what is written in steps without one; `lawa_t`, the number of steps taken.
+    place takes what is written in steps without one; `lawa_t`, the number of steps taken; `lawa_taken`, the same as
+    known to the host.
 
     Reference: Kaddour: Stop Wasting My Time! Saving Days of ImageNet and BERT Training with Latest Weight Averaging,
     2022.
@@ -87,6 +88,7 @@ class LAWA(Modifier):
         return super().init_state(params, seed) | {
             "lawa_fast": copy_of(params),
             "lawa_t": counter(params),
+            "lawa_taken": host_counter(),
             "lawa_ring": ring,
         }
 
@@ -99,8 +101,9 @@ class LAWA(Modifier):
         fast = state["lawa_fast"]
         move(fast, super().step(state, fast, gradients, epoch, train_loss, val_loss))
         k, every, t = self.lawa_checkpoints, self.lawa_every, state["lawa_t"].add_(1).long()
-        batch, batches = self._batch
-        if (batch + 1) % gcd(every, batches):  # no checkpoint in this batch, in whichever epoch
+        taken, (_, batches) = counted(state["lawa_taken"]) + 1, self._batch
+        state["lawa_taken"] += 1
+        if taken % gcd(every, batches):  # no checkpoint in this batch, in whichever epoch
             return zeros_like(params)
         due = t % every == 0
         count = t // every  # checkpoints taken, this one included
@@ -111,6 +114,10 @@ class LAWA(Modifier):
             ring.index_copy_(1, place, f[:, None])
             parts.append(torch.where(due, (f - oldest) / count.clamp(min=1, max=k), 0))
         return from_leaves(parts, params)
+
+    def replayed(self, state, steps):
+        super().replayed(state, steps)
+        state["lawa_taken"] += steps
 
 
 class Lookahead(Modifier):
