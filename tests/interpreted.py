@@ -11,7 +11,7 @@ os.environ["TRITON_INTERPRET"] = "1"  # before Triton is imported
 from unittest.mock import patch
 
 import torch
-from twins import CPU, RUNS, agrees_with_stacked, distance, refreshing
+from twins import CPU, RUNS, agree, agrees_with_stacked, distance, refreshing
 
 import explorer as ex
 from explorer.challenge.fused import FusedMLP, tiles
@@ -179,11 +179,8 @@ def deferred(key, **values):
             for _ in range(3):
                 fleet.advance()
         sides.append([*tensors_of([fleet.params, fleet.state])])
-    for expected, found in zip(*sides, strict=True):
-        if expected.dtype.is_floating_point and expected.any():
-            assert distance(found, expected) < 1e-9, key
-        else:
-            assert torch.equal(found, expected), key
+    at_once, put_off = sides
+    agree(put_off, at_once, 1e-9, key)
 
 
 def put_off():

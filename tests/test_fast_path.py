@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from twins import distance, refreshing
+from twins import agree, distance, refreshing
 
 import explorer as ex
 from explorer.cli.bench_steps import Apart
@@ -64,6 +64,18 @@ def test_a_captured_epoch_leaves_the_host_where_an_uncaptured_one_does(key):
         turns.append(fleet._bound.turn(fleet.state))
         assert fleet._bound.turn(counted) == turns[-1]
     assert turns == [2, 0, 2]  # steps until the next refresh, where that is in the epoch
+
+
+def test_an_epoch_that_is_given_up_voids_captured_ones(monkeypatch):
+    monkeypatch.setattr("explorer.training.fleet.capture", lambda *given: lambda: None)
+    fleet = Fleet(SMALL, ex.optimizers.create("soap", interval=6), [0, 1], device="cpu")
+    fleet.captured = True
+    while not fleet._launches:
+        fleet.advance()
+    assert fleet._bound.turn(fleet.state) not in fleet._launches  # the next goes kernel by kernel
+    asked = iter([False, True])
+    assert not fleet.advance(lambda: next(asked))
+    assert not fleet._launches
 
 
 def test_an_epoch_is_launched_from_where_it_begins_before_it_is_captured_from_there(monkeypatch):
@@ -203,12 +215,7 @@ def test_what_is_put_off_comes_out_as_operation_by_operation(key, monkeypatch):
     monkeypatch.setattr("explorer.training.moving.one_kernel", lambda *given: None)
     at_once = Fleet(challenge, optimizer, range(3), device="cuda", precision="float64")
     at_once.advance()
-    sides = (tensors_of([fleet.params, fleet.state]) for fleet in (put_off, at_once))
-    for found, expected in zip(*sides, strict=True):
-        if expected.dtype.is_floating_point and expected.any():
-            assert distance(found, expected) < 1e-8
-        else:
-            assert torch.equal(found, expected)
+    agree(*(tensors_of([fleet.params, fleet.state]) for fleet in (put_off, at_once)), within=1e-8)
 
 
 @pytest.mark.gpu

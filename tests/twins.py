@@ -19,6 +19,15 @@ def distance(found, expected):
     return ((found - expected).norm() / expected.norm()).item()
 
 
+def agree(found, expected, within, what=""):
+    """Tensor by tensor: floats that are not all zero differ by `within` of their norm at most, all else not at all."""
+    for one, other in zip(found, expected, strict=True):
+        if other.dtype.is_floating_point and other.any():
+            assert distance(one, other) < within, what
+        else:
+            assert torch.equal(one, other), what
+
+
 def agrees_with_stacked(make, tracked=True, **fields):
     """A batch of 40 and an evaluation, by the float32 network that `make` makes of a challenge: losses, gradients and
     statistics are the stacked one's."""

@@ -161,10 +161,11 @@ class FusedMLP(Network):
         return Join(self.gradients.flat, places, partial(self._squares, self.tiles.joined))
 
     def _squares(self, tile: tuple[int, int, int, int], kernel: Any, *arguments: Any) -> None:
-        """Launch `kernel`, which calls `kernels.square_gradients`, over the square weights after a batch's backward."""
+        """Launch `kernel`, whose arguments end with those of `kernels.square_gradients`, over the square weights after
+        a batch's backward."""
         width, room = self.challenge.width, self.largest_batch * self.challenge.width
         rows, columns, step, warps = tile
-        columns = min(columns, max(64, 1 << (width - 1).bit_length()))  # narrow layers leave half of a wide tile empty
+        columns = _step(max(width, 64), columns)  # narrow layers leave half of a wide tile empty
         cells = triton.cdiv(width, rows) * triton.cdiv(width, columns)
         launch(kernel, (cells, self._square, self.runs),
             *arguments, self._delta[1], self._normalized[0], self._size, self.runs * room, room, self._weights[1],
@@ -201,5 +202,5 @@ class FusedMLP(Network):
 
 
 def _step(size: int, step: int) -> int:
-    """A power of two for a sum over `size` terms: `step`, or less where that is already all; `tl.dot` wants 16."""
+    """A power of two for steps or tiles over `size`: `step`, or less where that is already all; `tl.dot` wants 16."""
     return min(step, max(16, 1 << (size - 1).bit_length()))
