@@ -313,7 +313,9 @@ def test_a_tap_or_the_select_picks_a_value_and_the_button_races_it():
     losses = np.repeat([0.5, 0.1, 0.2], 4)
     lanes = [None, lane({"lr": [1e-4, 1e-3, 1e-2]}, test=losses), lane({"lr": [1e-4, 1e-3]}, name="lion")]
     shown.refresh(*lanes)
-    assert shown.panel._value.value == "0.001"  # the best, until a person picks one
+    assert shown.panel._value.options == ["best value", "0.0001", "0.001", "0.01"]
+    assert shown.panel._value.value == "best value"  # until a person picks one
+    assert "η = 0.001:" in shown.panel._said.object
     assert "best of this sweep." in shown.panel._said.object
     asked = shown.asked
     shown.source("log points").selected.indices = [0]
@@ -323,6 +325,10 @@ def test_a_tap_or_the_select_picks_a_value_and_the_button_races_it():
     assert (shown.panel._value.value, shown.panel._lane.value) == ("0.0001", "2  adam")
     assert "0 of 4 runs pass" in shown.panel._said.object
     shown.panel._race.clicks += 1
+    shown.panel._value.value = "best value"
+    shown.refresh(*lanes)
+    assert "best of this sweep." in shown.panel._said.object
+    shown.panel._race.clicks += 1
     shown.panel._value.value = "0.01"
     shown.refresh(*lanes)
     shown.panel._race.clicks += 1
@@ -330,11 +336,22 @@ def test_a_tap_or_the_select_picks_a_value_and_the_button_races_it():
     shown.refresh(*lanes)
     assert shown.panel._lane.value == "3  lion"
     shown.panel._race.clicks += 1
-    assert shown.picked == [(1, {"lr": 1e-4}), (1, {"lr": 1e-2}), (2, {"lr": 1e-3})]
+    values = [(1, 1e-4), (1, 1e-3), (1, 1e-2), (2, 1e-3)]
+    assert shown.picked == [(index, {"lr": value}) for index, value in values]
     assert all(type(value) is float for _, values in shown.picked for value in values.values())
     shown.refresh(lane({"beta1": [0.8, 0.9]}))  # another experiment: nothing of the old pick stays
     shown.panel._race.clicks += 1
     assert set(shown.picked[-1][1]) == {"beta1"}
+
+
+def test_while_the_best_value_changes_the_choice_stays_as_it_is():
+    shown, values = Shown(), []
+    shown.panel._value.param.watch(lambda event: values.append(event.new), "value")
+    for losses in ([0.1, 0.5], [0.5, 0.1]):
+        shown.refresh(lane({"lr": [1e-4, 1e-3]}, test=np.repeat(losses, 4)))
+        shown.panel._race.clicks += 1
+    assert shown.picked == [(0, {"lr": 1e-4}), (0, {"lr": 1e-3})]
+    assert values == []
 
 
 def test_a_tap_shows_the_curves_of_the_runs_and_the_run_in_hand_among_them():

@@ -28,7 +28,12 @@ HOW = (
     "<code>1e-4, 3e-4, 1e-3</code>, and press Start: every value trains on every seed, all at once.</p>"
 )
 
-MARKS = ("◯ best value", "□ chosen value: click a point for its curves")
+BEST = "best value"
+"""The choice of no value in particular.  It stands for whichever is best, so that the select need not follow the
+training: the page answers each change of a widget with one of its own, which comes late where two follow each other
+closely, and would count as a person's choice."""
+
+MARKS = (f"◯ {BEST}", "□ chosen value: click a point for its curves")
 
 
 class SweepPanel:
@@ -45,6 +50,7 @@ class SweepPanel:
         self._figure = SweepFigure(changed, self._tapped)
         self._curves = SweepCurves(changed, run)
         self._picked: Pick | None = None
+        self._default: Pick | None = None  # taken where none is picked
         self._offered: dict[str, Pick] = {}
         self._names: tuple[str, ...] = ()
         self._showing = False
@@ -53,6 +59,7 @@ class SweepPanel:
             for label, width in (("Hyperparameter", 200), ("Score", 160), ("Lane", 240), ("Value", 200))
         )
         self._score.param.update(options=list(SCORES), value="test loss")
+        self._value.param.update(options=[BEST], value=BEST)
         self._race = pmui.Button(
             label="Race this value", icon="flag", variant="outlined", size="small", on_click=self._go
         )
@@ -82,7 +89,7 @@ class SweepPanel:
         self._box.visible = bool(offered)
         self._how.object = "" if offered else HOW
         if not offered:
-            self._picked, self._offered = None, {}
+            self._picked, self._default, self._offered = None, None, {}
             return
         name = self._name.value if self._name.value in offered else next(iter(offered))
         self._offer(self._name, list(offered), name)
@@ -91,7 +98,8 @@ class SweepPanel:
         lanes = {index: lane for index, lane in lanes.items() if set(names) <= set(swept(lane))}
         tables = {index: points(lane, names, score) for index, lane in lanes.items()}
         index = self._show_choices(lanes, tables, score)
-        picked = self._offered[self._value.value]
+        picked = self._picked or self._default
+        assert picked is not None
         if len(names) == 1:
             filled = [tables.get(at, []) for at in range(len(LOOKS))]
             limit = bound(list(lanes.values()), score)
@@ -120,10 +128,9 @@ class SweepPanel:
         self._offered = {", ".join(map(spell, point.values)): (index, point.values) for point in table}
         if self._picked not in self._offered.values():
             self._picked = None
-        # Until a person picks one, the best value is at hand.
-        default = (index, (best(table, score) or table[0]).values)
-        value = next(text for text, pick in self._offered.items() if pick == (self._picked or default))
-        self._offer(self._value, list(self._offered), value)
+        self._default = (index, (best(table, score) or table[0]).values)
+        value = next((text for text, pick in self._offered.items() if pick == self._picked), BEST)
+        self._offer(self._value, [BEST, *self._offered], value)
         return index
 
     def _offer(self, widget: Any, options: list[str], value: str) -> None:
@@ -139,15 +146,16 @@ class SweepPanel:
 
     def _chosen(self, event: Any) -> None:
         if not self._showing:
-            self._tapped(self._offered[event.new])
+            self._tapped(self._offered.get(event.new))
 
-    def _tapped(self, pick: Pick) -> None:
+    def _tapped(self, pick: Pick | None) -> None:
         self._picked = pick
         self._changed()
 
     def _go(self, _: Any) -> None:
-        if self._value.value in self._offered:
-            lane, values = self._offered[self._value.value]
+        picked = self._picked or self._default
+        if picked is not None:
+            lane, values = picked
             self._on_pick(lane, dict(zip(self._names, values, strict=True)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from html import escape
 
-import panel_material_ui as pmui
+import panel as pn
 
 from explorer.app import html
 from explorer.app.figure import LossFigure
@@ -30,7 +30,9 @@ class SweepCurves:
         self._part: History | None = None
         self._rows: list[int] = []
         self._legend = html.pane()
-        self.panel = pmui.Column(self._legend, visible=False, sizing_mode="stretch_width", margin=0)
+        # Bokeh's own column: one of pmui that gets a figure later has it in its tree before it has a layout, so that
+        # whatever is resized meanwhile fails in the browser.
+        self.panel = pn.Column(self._legend, visible=False, sizing_mode="stretch_width", margin=0)
 
     def hide(self) -> None:
         """Nothing is picked."""

@@ -67,6 +67,22 @@ def test_a_view_draws_while_training_and_again_after_it_was_left(visit, view, qu
     until(lambda: status(page).startswith(("Stopped", "Finished")))
 
 
+def test_a_value_picked_out_of_a_sweep_draws_its_runs_while_they_train(visit):
+    page = visit("?view=Sweep&lr=0.001,0.003" + QUICK)
+    press(page, "Start")
+    until(lambda: length(page, "sweep log lane 0", "y") > 0, 30)
+    page.get_by_role("combobox", name="Value").click()
+    page.get_by_role("option", name="0.003").click()
+    until(lambda: length(page, "picked log test", "epoch") >= 4)
+    legend = page.locator(".chips b", has_text="η = 0.003").locator("visible=true")
+    until(legend.count)
+    page.get_by_role("combobox", name="Value").click()
+    page.get_by_role("option", name="best value").click()
+    until(lambda: legend.count() == 0)
+    press(page, "Stop")
+    until(lambda: status(page).startswith("Stopped"))
+
+
 def test_the_landscape_is_computed_when_asked_for(visit):
     page = visit("?view=Landscape" + QUICK + LANES)
     press(page, "Start")
