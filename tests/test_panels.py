@@ -121,6 +121,21 @@ def test_the_run_in_hand_stands_out_in_every_view():
     assert not run.visible
 
 
+def test_a_view_shows_the_run_in_hand_when_it_is_shown_itself():
+    run = RunInput(lambda: None)
+    session = session_of(lane(0, 4, 20, False), epochs=20)
+    inputs = {}
+    for view in ("Losses", "Race", "Function", "Inside", "Landscape"):
+        panel = PANELS[view](run)
+        run.refresh(session)
+        panel.refresh(session, CHALLENGE)
+        inputs[view] = panel._input
+        assert (panel._input.value, panel._input.end, panel._input.visible) == (run.value, 3, True)
+        panel._input.value += 1 if run.value < 3 else -1  # as a person does
+        assert run.value == panel._input.value
+    assert [made.value for made in inputs.values()] == [1, 2, 3, 2, 3]  # the page would answer more than that, late
+
+
 def test_the_leaderboard_has_a_row_a_lane_and_says_whom_the_wins_are_against():
     run = RunInput(lambda: None)
     panel = PANELS["Race"](run)

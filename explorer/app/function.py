@@ -31,6 +31,7 @@ class FunctionPanel:
 
     def __init__(self, changed: Callable[[], None], run: RunInput) -> None:
         self._run = run
+        self._input = run.input()
         self._axis = pmui.IntInput(label="Input", value=1, start=1, width=110, size="small")
         self._across = pmui.IntInput(label="Second input", value=2, start=1, width=130, size="small")
         self._anchor = pmui.IntInput(
@@ -62,7 +63,7 @@ class FunctionPanel:
         self._grid = pn.Column(sizing_mode="stretch_width", margin=0)
         self.panel = pmui.Column(
             html.pane(f'<div class="chips">{"".join(legend)}</div>'),
-            pmui.FlexBox(run.input(), self._axis, self._across, self._anchor, sizing_mode="stretch_width"),
+            pmui.FlexBox(self._input, self._axis, self._across, self._anchor, sizing_mode="stretch_width"),
             self._grid,
             pn.FlexBox(*self._boxes, sizing_mode="stretch_width", margin=0),
             html.pane(f"<p>{below}</p>"),
@@ -83,6 +84,7 @@ class FunctionPanel:
 
     def refresh(self, session: Session, challenge: Challenge) -> None:
         """Show what the session's run has learnt."""
+        self._run.show(self._input)
         learnt = session.learnt
         self._axis.end = self._across.end = challenge.input_dims
         self._anchor.end = challenge.test_size

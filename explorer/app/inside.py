@@ -85,6 +85,7 @@ class InsidePanel:
 
     def __init__(self, changed: Callable[[], None], run: RunInput) -> None:
         self._changed, self._run = changed, run
+        self._input = run.input()
         self._every = pmui.Select(label="Look", options=INTERVALS, value=InsideLook().every, width=170, size="small")
         self._every.param.watch(lambda event: changed(), "value")
         self._maps: dict[str, Map] = {}
@@ -92,7 +93,7 @@ class InsidePanel:
         self._grid = pn.Row(styles={"flex-wrap": "wrap"}, sizing_mode="stretch_width", margin=0)
         self._said = html.pane(f"<p>{NOTHING}</p>")
         self.panel = pmui.Column(
-            pmui.FlexBox(run.input(), self._every, sizing_mode="stretch_width"),
+            pmui.FlexBox(self._input, self._every, sizing_mode="stretch_width"),
             self._said,
             self._grid,
             sizing_mode="stretch_width",
@@ -106,6 +107,7 @@ class InsidePanel:
 
     def refresh(self, session: Session, challenge: Challenge) -> None:
         """Show the looks that were taken."""
+        self._run.show(self._input)
         samples, history = view.shown(session.inside), session.history
         self._draw(samples, challenge.max_epochs)
         said = NOTHING

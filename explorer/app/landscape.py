@@ -29,6 +29,7 @@ class LandscapePanel:
 
     def __init__(self, changed: Callable[[], None], compute: Callable[[], None], run: RunInput) -> None:
         self._on_render, self._run = changed, run
+        self._input = run.input()
         self._loss = pmui.Select(
             label="Loss", value=view.CHOICES[0], options=list(view.CHOICES), width=150, size="small"
         )
@@ -41,7 +42,7 @@ class LandscapePanel:
         along = view.along(None, self._hooks(self._alongs, "along", (*view.LANES, "figure")))
         self.panel = pmui.Column(
             self._legend,
-            pmui.FlexBox(run.input(), self._loss, self._button, align_items="center", sizing_mode="stretch_width"),
+            pmui.FlexBox(self._input, self._loss, self._button, align_items="center", sizing_mode="stretch_width"),
             pn.FlexBox(_box(plane, 500, "3 1 400px"), _box(along, 300, "2 1 340px"), sizing_mode="stretch_width"),
             self._said,
             sizing_mode="stretch_width",
@@ -55,6 +56,7 @@ class LandscapePanel:
 
     def refresh(self, session: Session, challenge: Challenge) -> None:
         """Show the session's landscape, its paths up to the epoch that is replayed."""
+        self._run.show(self._input)
         self._button.disabled = session.history is None
         self._plot(session.landscape, session.replayed)
         said = NOTHING

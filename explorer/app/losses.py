@@ -20,6 +20,7 @@ class LossPanel:
 
     def __init__(self, changed: Callable[[], None], run: RunInput) -> None:
         self._changed, self._run = changed, run
+        self._input = run.input()
         self._figure = LossFigure(self._zoomed, changed, run.take)
         self._chips, self._chances = html.pane(), html.pane()
         self._log = pmui.Switch(value=True, label="Log scale")
@@ -28,7 +29,7 @@ class LossPanel:
         for switch in (self._log, self._follow, self._singles):
             switch.param.watch(self._switched, "value")
         switches = pmui.FlexBox(
-            self._log, self._follow, self._singles, run.input(), align_items="center", sizing_mode="stretch_width"
+            self._log, self._follow, self._singles, self._input, align_items="center", sizing_mode="stretch_width"
         )
         self.panel = pmui.Column(
             self._chips, switches, self._figure.panel, self._chances, sizing_mode="stretch_width", margin=0
@@ -36,6 +37,7 @@ class LossPanel:
 
     def refresh(self, session: Session, challenge: Challenge) -> None:
         """Show the session as it is."""
+        self._run.show(self._input)
         drawn = lines(session.instances, session.threshold)
         self._figure.run = self._run.value
         self._figure.refresh(session.history, drawn, challenge.max_epochs)

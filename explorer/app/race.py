@@ -102,6 +102,7 @@ class RacePanel:
 
     def __init__(self, changed: Callable[[], None], run: RunInput) -> None:
         self._run = run
+        self._input = run.input()
         self._figure = RaceFigure(changed)
         self._loss = pmui.Select(label="Loss", value="test", options=list(view.CHOICES), width=150, size="small")
         self._clock = pmui.Select(label="Over", value="epochs", options=["epochs", "seconds"], width=150, size="small")
@@ -114,7 +115,7 @@ class RacePanel:
         self.panel = pmui.Column(
             self._legend,
             pmui.FlexBox(
-                self._loss, self._clock, self._alone, run.input(), align_items="center", sizing_mode="stretch_width"
+                self._loss, self._clock, self._alone, self._input, align_items="center", sizing_mode="stretch_width"
             ),
             self._unlike,
             self._figure.panel,
@@ -125,6 +126,7 @@ class RacePanel:
 
     def refresh(self, session: Session, challenge: Challenge) -> None:
         """Show the lanes of the session that are to be compared."""
+        self._run.show(self._input)
         lanes = session.compared
         self._figure.loss, self._figure.seconds = self._loss.value, self._clock.value == "seconds"
         self._alone.visible = any(len(lane.history.runs) > 1 for lane in lanes)

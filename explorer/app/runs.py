@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import panel_material_ui as pmui
 
@@ -18,37 +17,37 @@ class RunInput:
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
-        self._shown: dict[str, Any] = {"value": 0, "start": 0, "end": 0, "visible": False}
-        self._inputs: list[pmui.IntInput] = []
+        self._last = 0
         self.value = 0
         """The run's place in its fleet, from 0."""
 
     def input(self) -> pmui.IntInput:
         """One more input: the page draws a widget that stands in two places in the first of them only."""
-        made = pmui.IntInput(label="Run", width=110, size="small", **self._shown)
+        made = pmui.IntInput(label="Run", start=0, width=110, size="small")
         made.param.watch(lambda event: self.take(max(0, event.new or 0)), "value")
-        self._inputs.append(made)
+        self.show(made)
         return made
 
     @property
     def visible(self) -> bool:
         """Whether there is a choice."""
-        return self._shown["visible"]
+        return self._last > 0
 
     def take(self, run: int) -> None:
         """Take this run in hand."""
         if run != self.value:
             self.value = run
-            self._show(value=run)
             self._changed()
 
     def refresh(self, session: Session) -> None:
-        """Offer the runs of the lane in hand; hidden where there is one."""
-        last = 0 if session.history is None else len(session.history.runs) - 1
-        self.value = min(self.value, last) if last else self.value
-        self._show(end=last, visible=last > 0, value=self.value)
+        """Offer the runs of the lane in hand."""
+        self._last = 0 if session.history is None else len(session.history.runs) - 1
+        self.value = min(self.value, self._last) if self._last else self.value
 
-    def _show(self, **parameters: Any) -> None:
-        self._shown |= parameters
-        for made in self._inputs:
-            made.param.update(**parameters)
+    def show(self, made: pmui.IntInput) -> None:
+        """Bring the input of a view that is shown up to date; hidden where there is no choice.
+
+        Not those of other views: the page answers each change of a widget with one of its own, and what they answer to
+        a row of runs comes while the next of them is typed, as if a person had gone back.
+        """
+        made.param.update(end=self._last, visible=self.visible, value=self.value)
