@@ -1,6 +1,10 @@
 """Looking back: a history cut at an epoch is the history that there was then, and everything shown follows."""
 
+import asyncio
+from types import SimpleNamespace
+
 import numpy as np
+import panel as pn
 import pytest
 
 import explorer as ex
@@ -96,3 +100,19 @@ def test_hidden_lanes_are_not_compared_and_names_are_told_apart(session):
     assert said.endswith("beside adam, sgd has num_hidden_layers 7 instead of 4.")
     session.hidden = {session.lanes[0].key}
     assert [lane.name for lane in session.compared] == ["adam", "sgd"]
+
+
+def test_a_replay_plays_from_the_first_epoch_to_the_last(monkeypatch):
+    stopped, drawn = [], []
+    ticking = SimpleNamespace(stop=lambda: stopped.append(True))
+    monkeypatch.setattr(pn.state, "add_periodic_callback", lambda tick, period: ticking)
+    bar = replay.ReplayBar(lambda: drawn.append(bar.epoch))
+    bar.refresh(SimpleNamespace(epoch=7, busy=False, lane=None))
+    bar._on.value = True
+    assert drawn.pop() == 7
+    bar._toggle()
+    for _ in range(2):
+        asyncio.run(bar._tick())
+    assert (drawn, stopped) == ([0, 5, 7], [True])
+    bar._slider.value = 6  # as a person does
+    assert drawn == [0, 5, 7, 6]

@@ -385,8 +385,13 @@ def test_the_table_says_how_far_from_the_best_one_may_be():
     shown.refresh(lane({"lr": [1e-5, 1e-4, 1e-3, 1e-2]}, seeds=1, test=[0.9, 0.15, 0.16, 0.1]))
     assert "<td>0.0001 to 0.01</td><td>≥ 2.00</td>" in shown.panel._table.object
     assert "at the end of what was tried for Learning rate η: widen it." in shown.panel._said.object
+    assert not shown.panel._race.disabled
     shown.refresh(lane({"lr": [1e-4, 1e-3]}, seeds=2, test=[NAN] * 4))
+    assert "No value of adam has reached a test loss so far." in shown.panel._said.object
     assert "still training" in shown.panel._said.object
+    assert shown.panel._race.disabled
+    shown.panel._race.clicks += 1
+    assert shown.picked == []
 
 
 @pytest.fixture(scope="module")

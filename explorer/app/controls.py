@@ -16,6 +16,7 @@ from explorer.app.fields import Complain, Field, split
 from explorer.app.lanes import AT_MOST, LaneList
 from explorer.app.setup import Setup
 from explorer.app.stored import nearest
+from explorer.app.widgets import Widgets
 from explorer.challenge import Challenge
 from explorer.optimizers import Optimizer, modifiers
 from explorer.training.plan import Entry
@@ -40,13 +41,14 @@ class Controls:
         self._challenge = {name: self._field(Challenge, name, None) for name in Challenge.fields()}
         self._hyper: dict[str, Field] = {}
         self._open: frozenset[str] | None = None
+        self._widgets = Widgets()
         self._stack = pmui.MultiChoice(
             label="Modifiers",
             options=modifiers.names(),
             description="Wrap the optimizer, later ones around earlier ones.",
             sizing_mode="stretch_width",
         )
-        self._stack.param.watch(lambda event: self._wrap(event.new), "value")
+        self._widgets.watch(self._stack, self._wrap)
         self._hyper_box = pmui.Column(sizing_mode="stretch_width", margin=0)
         self._headline = pn.pane.Markdown("", stylesheets=[html.CODE], sizing_mode="stretch_width", margin=(0, 10))
         self.about = pn.pane.LaTeX("", renderer="katex", sizing_mode="stretch_width")
@@ -143,7 +145,8 @@ class Controls:
     def _load_stack(self, text: str) -> None:
         named = split(text)
         optimizers.get("+".join([self.entrant.optimizer, *named]))
-        self._stack.value = named
+        self._widgets.show(self._stack, value=named)
+        self._wrap(named)
 
     def _load_name(self, text: str) -> None:
         self.entrant.name = text
@@ -175,7 +178,7 @@ class Controls:
             self.entrant.put_on(self.entrant.optimizer, list(wanted))
         except ValueError as error:
             self._complain(str(error))
-            self._stack.value = list(self.entrant.modify)
+            self._widgets.show(self._stack, value=list(self.entrant.modify))
             return
         self._show_hyperparameters()
         self._on_change("modify")
@@ -220,7 +223,7 @@ class Controls:
         """Another lane is in hand: show how it is set."""
         self.setup.optimizer = self.entrant.optimizer
         self.show("optimizer")
-        self._stack.value = list(self.entrant.modify)
+        self._widgets.show(self._stack, value=list(self.entrant.modify))
         self._show_hyperparameters()
         self._on_change("lane")
 

@@ -8,6 +8,7 @@ from typing import Any
 import panel_material_ui as pmui
 import param
 
+from explorer.app.widgets import Widgets
 from explorer.base.declared import Declared
 from explorer.views.style import number
 
@@ -53,8 +54,8 @@ class Field:
         self._textual = not isinstance(parameter, param.Selector | param.Boolean) and parameter.step is None
         self.widget = self._make(parameter)
         self.widget._debounce = 10  # Panel's 50 ms would be a third of what a person notices
-        self._showing = False
-        self.widget.param.watch(self._changed, "value")
+        self._widgets = Widgets()
+        self._widgets.watch(self.widget, self._chosen)
 
     @property
     def label(self) -> str:
@@ -63,12 +64,8 @@ class Field:
 
     def show(self) -> None:
         """Put the current value into the widget."""
-        self._showing = True
-        try:
-            value = self._read()
-            self.widget.value = self._spell(value) if self._textual else value
-        finally:
-            self._showing = False
+        value = self._read()
+        self._widgets.show(self.widget, value=self._spell(value) if self._textual else value)
 
     def load(self, text: str) -> None:
         """Set the value that `text` from an address spells; `ValueError` where it is refused."""
@@ -90,11 +87,9 @@ class Field:
         slider = pmui.IntSlider if isinstance(parameter, param.Integer) else pmui.FloatSlider
         return slider(value=value, start=low, end=end, step=parameter.step, **common)
 
-    def _changed(self, event: param.parameterized.Event) -> None:
-        if self._showing:
-            return
+    def _chosen(self, value: Any) -> None:
         try:
-            self._write(self._parse(event.new) if self._textual else event.new)
+            self._write(self._parse(value) if self._textual else value)
         except ValueError as error:
             self._flag(str(error))
             self._complain(str(error))

@@ -13,6 +13,7 @@ import panel_material_ui as pmui
 from explorer.app import html
 from explorer.app.figure import drop_closed, move, replace
 from explorer.app.session import Session
+from explorer.app.widgets import Widgets
 from explorer.challenge import Challenge
 from explorer.records import Status
 from explorer.views import frontier as view
@@ -94,9 +95,9 @@ class FrontierPanel:
             label="Train the frontier", icon="play_arrow", variant="outlined", size="small", on_click=self._go
         )
         self._optimizer = pmui.Select(label="Optimizer", options=[], width=280, size="small", visible=False)
-        self._showing = False
+        self._widgets = Widgets()
         self._depths.param.watch(lambda event: self._read(), "value")
-        self._optimizer.param.watch(self._chosen, "value")
+        self._widgets.watch(self._optimizer, lambda name: self._changed())
         self._legend, self._said, self._table = html.pane(), html.pane(), html.pane()
         self.panel = pmui.Column(
             pmui.FlexBox(self._depths, self._start, self._optimizer, align_items="center", sizing_mode="stretch_width"),
@@ -116,9 +117,7 @@ class FrontierPanel:
         chosen = self._optimizer.value if self._optimizer.value in names else next(iter(names), None)
         self._optimizer.visible = len(names) > 1
         if self._optimizer.options != names or self._optimizer.value != chosen:
-            self._showing = True
-            self._optimizer.param.update(options=names, value=chosen)
-            self._showing = False
+            self._widgets.show(self._optimizer, options=names, value=chosen)
         self._figure.refresh(cells, chosen or "")
         self._legend.object = _legend(names)
         self._said.object = f"<p>{caption(cells, chosen)}</p>"
@@ -138,10 +137,6 @@ class FrontierPanel:
         depths = self._read()
         if depths is not None:
             self._on_start(depths)
-
-    def _chosen(self, _: Any) -> None:
-        if not self._showing:
-            self._changed()
 
 
 def parse_depths(text: str, challenge: Challenge) -> list[int]:

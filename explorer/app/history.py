@@ -16,6 +16,7 @@ from bokeh.models.widgets.tables import NumberFormatter
 
 from explorer.app import html, stored
 from explorer.app.pages import Pages
+from explorer.app.widgets import Widgets
 from explorer.records.store import ENDED, INTERRUPTED, Store, Summary
 from explorer.training import continuation
 from explorer.views.race import LOOKS
@@ -41,7 +42,7 @@ class HistoryPage:
         self._pages = pages
         self._found: list[Summary] = []
         self._gone: list[str] = []
-        self._showing = False
+        self._widgets = Widgets()
         wide: dict[str, Any] = {"sizing_mode": "stretch_width", "size": "small"}
         self._search = pmui.TextInput(label="Search", placeholder="words in titles, notes, settings", **wide)
         self._phases = pmui.MultiChoice(
@@ -80,7 +81,7 @@ class HistoryPage:
         self._table.param.watch(self._choose, "selection")
         self._details = html.pane()
         self._notes = pmui.TextAreaInput(label="Notes", rows=2, max_length=10_000, sizing_mode="stretch_width")
-        self._notes.param.watch(lambda event: self._annotate(event.new), "value")
+        self._widgets.watch(self._notes, self._annotate)
         self.main = pmui.Column(
             pmui.FlexBox(*self._buttons.values(), self._undo, sizing_mode="stretch_width"),
             self._said,
@@ -142,9 +143,8 @@ class HistoryPage:
         self._buttons["compare"].label = "Compare in race" if chosen else "Compare with none"
         self._buttons["pin"].label = "Unpin" if chosen and all(one.pinned for one in chosen) else "Pin"
         self._buttons["delete"].label = "Bring back" if self._deleted.value else "Delete"
-        self._showing = True
-        self._notes.param.update(visible=single is not None, value=single.notes if single is not None else "")
-        self._showing = False
+        notes = single.notes if single is not None else ""
+        self._widgets.show(self._notes, visible=single is not None, value=notes)
         self._details.object = "" if single is None else _details(single)
 
     def _find(self, store: Store) -> None:
@@ -227,7 +227,7 @@ class HistoryPage:
 
     def _annotate(self, notes: str) -> None:
         chosen = self._chosen
-        if self._showing or len(chosen) != 1:
+        if len(chosen) != 1:
             return
         self._ask(lambda store: store.annotate(chosen[0].id, notes))
         self._look()

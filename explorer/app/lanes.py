@@ -8,6 +8,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from explorer.app.entrants import Entrant
+from explorer.app.widgets import Widgets
 from explorer.views.race import LOOKS
 
 AT_MOST = len(LOOKS)
@@ -24,7 +25,7 @@ class LaneList:
         self._chosen, self._changed = chosen, changed
         self.entrants = [Entrant()]
         self.current = self.entrants[0]
-        self._showing = False
+        self._widgets = Widgets()
         self._choice = pmui.RadioButtonGroup(
             label="Lane",
             orientation="vertical",
@@ -37,9 +38,9 @@ class LaneList:
         self._shown = pmui.Switch(label="Compare this lane", margin=(4, 10))
         self._add = pmui.Button(label="Add lane", icon="add", variant="outlined", size="small", margin=(6, 10))
         self._remove = pmui.Button(label="Remove lane", icon="remove", variant="text", size="small", margin=(6, 4))
-        self._choice.param.watch(lambda event: self._take(event.new), "value")
-        self._name.param.watch(lambda event: self._rename(event.new), "value")
-        self._shown.param.watch(lambda event: self._hide(not event.new), "value")
+        self._widgets.watch(self._choice, self._take)
+        self._widgets.watch(self._name, self._rename)
+        self._widgets.watch(self._shown, lambda shown: self._hide(not shown))
         self._add.on_click(lambda _: self.add(self.current.copy()))
         self._remove.on_click(lambda _: self.remove())
         self._several = pmui.Column(self._choice, self._name, self._shown, sizing_mode="stretch_width", margin=0)
@@ -82,27 +83,21 @@ class LaneList:
             return
         if self._several not in self.panel:
             self.panel.insert(0, self._several)
-        self._showing = True
-        labels = [f"{place}  {entrant.label}" for place, entrant in enumerate(self.entrants, 1)]
-        self._choice.param.update(
-            options=dict(zip(labels, (entrant.key for entrant in self.entrants), strict=True)), value=self.current.key
-        )
-        self._name.param.update(value=self.current.name, placeholder=self.current.built.described)
-        self._shown.value = not self.current.hidden
-        self._showing = False
+        options = {f"{place}  {entrant.label}": entrant.key for place, entrant in enumerate(self.entrants, 1)}
+        self._widgets.show(self._choice, options=options, value=self.current.key)
+        self._widgets.show(self._name, value=self.current.name, placeholder=self.current.built.described)
+        self._widgets.show(self._shown, value=not self.current.hidden)
 
     def _take(self, key: int) -> None:
         found = [entrant for entrant in self.entrants if entrant.key == key]
-        if found and not self._showing and found[0] is not self.current:
+        if found and found[0] is not self.current:
             self.select(found[0])
 
     def _rename(self, name: str) -> None:
-        if not self._showing:
-            self.current.name = name.strip()[:60]
-            self.show()
-            self._changed()
+        self.current.name = name.strip()[:60]
+        self.show()
+        self._changed()
 
     def _hide(self, hidden: bool) -> None:
-        if not self._showing:
-            self.current.hidden = hidden
-            self._changed()
+        self.current.hidden = hidden
+        self._changed()

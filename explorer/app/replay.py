@@ -9,6 +9,7 @@ import panel_material_ui as pmui
 
 from explorer.app import html
 from explorer.app.session import SAMPLES, Session
+from explorer.app.widgets import Widgets
 
 SPEEDS = {"5 epochs/s": 1, "25 epochs/s": 5, "100 epochs/s": 20}
 """Epochs at each of five ticks a second."""
@@ -23,7 +24,7 @@ class ReplayBar:
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
-        self._showing = False
+        self._widgets = Widgets()
         self._ticking: pn.io.PeriodicCallback | None = None
         self._on = pmui.Switch(label="Replay", margin=(6, 10))
         self._slider = pmui.IntSlider(label="Epoch shown", start=0, end=1, value=0, sizing_mode="stretch_width")
@@ -32,7 +33,7 @@ class ReplayBar:
             label="Speed", options=list(SPEEDS), value="25 epochs/s", width=140, size="small", margin=(6, 4)
         )
         self._on.param.watch(lambda event: self._turn(event.new), "value")
-        self._slider.param.watch(lambda event: self._moved(), "value")
+        self._widgets.watch(self._slider, lambda epoch: self._moved())
         self._play.on_click(lambda event: self._toggle())
         self._held = html.pane()
         row = pmui.Row(self._slider, self._play, self._speed, sizing_mode="stretch_width", margin=0)
@@ -48,7 +49,7 @@ class ReplayBar:
 
     def load(self, epoch: int) -> None:
         """Ask for this epoch, as an address does: it is shown once it is there."""
-        self._slider.param.update(end=max(epoch, self._slider.end), value=epoch)
+        self._widgets.show(self._slider, end=max(epoch, self._slider.end), value=epoch)
         self._on.value = True
 
     def refresh(self, session: Session) -> None:
@@ -59,10 +60,8 @@ class ReplayBar:
             self.panel.append(self._tools)
         self._held.object = f"<p>{held(session)}</p>" if self._on.value else ""
         if self._on.value and self.last > 0 and self._slider.end != self.last:
-            self._showing = True
             value = min(self._slider.value, self.last) if not session.busy else self._slider.value
-            self._slider.param.update(end=max(self.last, value), value=value)
-            self._showing = False
+            self._widgets.show(self._slider, end=max(self.last, value), value=value)
 
     def forget(self) -> None:
         """A new experiment: back to the present."""
@@ -71,13 +70,14 @@ class ReplayBar:
 
     def _turn(self, on: bool) -> None:
         if on and self.last:
-            self._slider.param.update(end=self.last, value=min(self._slider.value, self.last) or self.last)
+            value = min(self._slider.value, self.last) or self.last
+            self._widgets.show(self._slider, end=self.last, value=value)
         if not on:
             self._halt()
         self._changed()
 
     def _moved(self) -> None:
-        if not self._showing and self._on.value:
+        if self._on.value:
             self._changed()
 
     def _toggle(self) -> None:
@@ -85,13 +85,15 @@ class ReplayBar:
             self._halt()
             return
         if self._slider.value >= self._slider.end:
-            self._slider.value = 0
+            self._widgets.show(self._slider, value=0)
+            self._changed()
         self._play.param.update(label="Hold", icon="pause_circle")
         self._ticking = pn.state.add_periodic_callback(self._tick, period=TICK)  # pyright: ignore[reportArgumentType]
 
     async def _tick(self) -> None:
         following = self._slider.value + SPEEDS[self._speed.value]
-        self._slider.value = min(following, self._slider.end)
+        self._widgets.show(self._slider, value=min(following, self._slider.end))
+        self._changed()
         if following >= self._slider.end:
             self._halt()
 

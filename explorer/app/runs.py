@@ -7,6 +7,7 @@ from collections.abc import Callable
 import panel_material_ui as pmui
 
 from explorer.app.session import Session
+from explorer.app.widgets import Widgets
 
 
 class RunInput:
@@ -17,6 +18,7 @@ class RunInput:
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
+        self._widgets = Widgets()
         self._last = 0
         self.value = 0
         """The run's place in its fleet, from 0."""
@@ -24,7 +26,7 @@ class RunInput:
     def input(self) -> pmui.IntInput:
         """One more input: the page draws a widget that stands in two places in the first of them only."""
         made = pmui.IntInput(label="Run", start=0, width=110, size="small")
-        made.param.watch(lambda event: self.take(max(0, event.new or 0)), "value")
+        self._widgets.watch(made, lambda run: self.take(max(0, run or 0)))
         self.show(made)
         return made
 
@@ -47,7 +49,6 @@ class RunInput:
     def show(self, made: pmui.IntInput) -> None:
         """Bring the input of a view that is shown up to date; hidden where there is no choice.
 
-        Not those of other views: the page answers each change of a widget with one of its own, and what they answer to
-        a row of runs comes while the next of them is typed, as if a person had gone back.
+        The others are brought up to date when their views are: each write costs a message.
         """
-        made.param.update(end=self._last, visible=self.visible, value=self.value)
+        self._widgets.show(made, end=self._last, visible=self.visible, value=self.value)

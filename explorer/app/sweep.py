@@ -15,6 +15,7 @@ from explorer.app.runs import RunInput
 from explorer.app.session import Session
 from explorer.app.sweep_curves import SweepCurves
 from explorer.app.sweep_figure import SweepFigure
+from explorer.app.widgets import Widgets
 from explorer.challenge import Challenge
 from explorer.records import Status
 from explorer.views.race import LOOKS, Lane
@@ -29,9 +30,7 @@ HOW = (
 )
 
 BEST = "best value"
-"""The choice of no value in particular.  It stands for whichever is best, so that the select need not follow the
-training: the page answers each change of a widget with one of its own, which comes late where two follow each other
-closely, and would count as a person's choice."""
+"""The choice of no value in particular."""
 
 MARKS = (f"◯ {BEST}", "□ chosen value: click a point for its curves")
 
@@ -47,13 +46,13 @@ class SweepPanel:
         self, changed: Callable[[], None], on_pick: Callable[[int, dict[str, float]], None], run: RunInput
     ) -> None:
         self._changed, self._on_pick = changed, on_pick
-        self._figure = SweepFigure(changed, self._tapped)
+        self._figure = SweepFigure(changed, self._take)
         self._curves = SweepCurves(changed, run)
         self._picked: Pick | None = None
-        self._default: Pick | None = None  # taken where none is picked
         self._offered: dict[str, Pick] = {}
+        self._shown: Pick | None = None
         self._names: tuple[str, ...] = ()
-        self._showing = False
+        self._widgets = Widgets()
         self._name, self._score, self._lane, self._value = (
             pmui.Select(label=label, options=[], width=width, size="small")
             for label, width in (("Hyperparameter", 200), ("Score", 160), ("Lane", 240), ("Value", 200))
@@ -63,9 +62,10 @@ class SweepPanel:
         self._race = pmui.Button(
             label="Race this value", icon="flag", variant="outlined", size="small", on_click=self._go
         )
-        for widget in (self._name, self._score, self._lane):
-            widget.param.watch(self._asked, "value")
-        self._value.param.watch(self._chosen, "value")
+        for widget in (self._name, self._lane):
+            self._widgets.watch(widget, lambda value: self._take(None))
+        self._widgets.watch(self._score, lambda score: changed())
+        self._widgets.watch(self._value, lambda text: self._take(self._offered.get(text)))
         self._how, self._legend, self._said, self._table = html.pane(HOW), html.pane(), html.pane(), html.pane()
         self._box = pmui.Column(
             self._legend,
@@ -89,7 +89,7 @@ class SweepPanel:
         self._box.visible = bool(offered)
         self._how.object = "" if offered else HOW
         if not offered:
-            self._picked, self._default, self._offered = None, None, {}
+            self._picked, self._shown, self._offered = None, None, {}
             return
         name = self._name.value if self._name.value in offered else next(iter(offered))
         self._offer(self._name, list(offered), name)
@@ -97,9 +97,10 @@ class SweepPanel:
         names = self._names
         lanes = {index: lane for index, lane in lanes.items() if set(names) <= set(swept(lane))}
         tables = {index: points(lane, names, score) for index, lane in lanes.items()}
-        index = self._show_choices(lanes, tables, score)
-        picked = self._picked or self._default
-        assert picked is not None
+        index = self._show_choices(lanes, tables)
+        winner = best(tables[index], score)
+        picked = self._picked or (None if winner is None else (index, winner.values))
+        self._shown, self._race.disabled = picked, picked is None
         if len(names) == 1:
             filled = [tables.get(at, []) for at in range(len(LOOKS))]
             limit = bound(list(lanes.values()), score)
@@ -108,15 +109,16 @@ class SweepPanel:
         else:
             self._figure.heat(tables[index], index, score, [_label_of(part) for part in names], picked)
             self._legend.object = _chips([f"{index + 1} {escape(lanes[index].name)}", "medians over the runs", *MARKS])
-        self._said.object = f"<p>{_caption(lanes[index], tables[index], names, picked[1], score)}</p>"
+        values = None if picked is None else picked[1]
+        self._said.object = f"<p>{_caption(lanes[index], tables[index], names, values, score)}</p>"
         if self._picked is None:
             self._curves.hide()
         else:
-            chosen = dict(zip(names, picked[1], strict=True))
-            self._curves.refresh(session.lanes[index], chosen, _what(names, picked[1]))
+            chosen = dict(zip(names, self._picked[1], strict=True))
+            self._curves.refresh(session.lanes[index], chosen, _what(names, self._picked[1]))
         self._table.object = _table(lanes, tables, names, score)
 
-    def _show_choices(self, lanes: dict[int, Lane], tables: dict[int, list[Point]], score: str) -> int:
+    def _show_choices(self, lanes: dict[int, Lane], tables: dict[int, list[Point]]) -> int:
         """Bring the selects of lane and value up to date; the lane's index."""
         labels = {f"{index + 1}  {lane.name}": index for index, lane in lanes.items()}
         label = next((label for label, index in labels.items() if self._picked and index == self._picked[0]), None)
@@ -124,38 +126,25 @@ class SweepPanel:
         self._lane.visible = len(labels) > 1
         self._offer(self._lane, list(labels), label)
         index = labels[label]
-        table = tables[index]
-        self._offered = {", ".join(map(spell, point.values)): (index, point.values) for point in table}
+        self._offered = {", ".join(map(spell, point.values)): (index, point.values) for point in tables[index]}
         if self._picked not in self._offered.values():
             self._picked = None
-        self._default = (index, (best(table, score) or table[0]).values)
         value = next((text for text, pick in self._offered.items() if pick == self._picked), BEST)
         self._offer(self._value, [BEST, *self._offered], value)
         return index
 
     def _offer(self, widget: Any, options: list[str], value: str) -> None:
         if widget.options != options or widget.value != value:
-            self._showing = True
-            widget.param.update(options=options, value=value)
-            self._showing = False
+            self._widgets.show(widget, options=options, value=value)
 
-    def _asked(self, event: Any) -> None:
-        if not self._showing:
-            self._picked = None if event.obj is not self._score else self._picked
-            self._changed()
-
-    def _chosen(self, event: Any) -> None:
-        if not self._showing:
-            self._tapped(self._offered.get(event.new))
-
-    def _tapped(self, pick: Pick | None) -> None:
+    def _take(self, pick: Pick | None) -> None:
+        """A person has picked this; None: what is best."""
         self._picked = pick
         self._changed()
 
     def _go(self, _: Any) -> None:
-        picked = self._picked or self._default
-        if picked is not None:
-            lane, values = picked
+        if self._shown is not None:
+            lane, values = self._shown
             self._on_pick(lane, dict(zip(self._names, values, strict=True)))
 
 
@@ -178,28 +167,38 @@ def _what(names: Sequence[str], values: Sequence[float]) -> str:
     return ", ".join(f"{_label_of(name)} = {spell(value)}" for name, value in zip(names, values, strict=True))
 
 
-def _caption(lane: Lane, table: Sequence[Point], names: Sequence[str], values: tuple[float, ...], score: str) -> str:
-    """What the chosen value reaches, and whether the sweep is wide enough to tell."""
-    point, winner = next(point for point in table if point.values == values), best(table, score)
-    said = (
-        f"{escape(lane.name)} with {_what(names, values)}: median {score} {number(point.median)} "
-        f"(quartiles {number(point.low)} to {number(point.high)}), {point.passed} of {point.runs} runs pass"
-    )
-    said += f", {point.lost} diverged." if point.lost else "."
-    if winner is not None and point is winner:
-        said += "  It is the best of this sweep"
-        ends = [sorted({other.values[axis] for other in table}) for axis in range(len(names))]
-        at_end = [
-            _label_of(name)
-            for name, value, tried in zip(names, values, ends, strict=True)
-            if value in (tried[0], tried[-1])
-        ]
-        said += f", and at the end of what was tried for {' and '.join(at_end)}: widen it." if at_end else "."
+def _caption(
+    lane: Lane, table: Sequence[Point], names: Sequence[str], values: tuple[float, ...] | None, score: str
+) -> str:
+    """What the chosen value reaches (None: no value has reached anything), and whether the sweep is wide enough."""
+    if values is None:
+        said = f"No value of {escape(lane.name)} has reached a {score} so far."
+    else:
+        said = _reached(lane, table, names, values, score)
     others = [_label_of(name) for name in swept(lane) if name not in names]
     if others:
         said += f"  Pooled over the values of {', '.join(others)}."
     going = int((lane.outcomes.status == Status.RUNNING).sum())
     return said + (f"  {going} of the lane’s {len(lane.outcomes)} runs are still training." if going else "")
+
+
+def _reached(lane: Lane, table: Sequence[Point], names: Sequence[str], values: tuple[float, ...], score: str) -> str:
+    point = next(point for point in table if point.values == values)
+    said = (
+        f"{escape(lane.name)} with {_what(names, values)}: median {score} {number(point.median)} "
+        f"(quartiles {number(point.low)} to {number(point.high)}), {point.passed} of {point.runs} runs pass"
+    )
+    said += f", {point.lost} diverged." if point.lost else "."
+    if point is not best(table, score):
+        return said
+    ends = [sorted({other.values[axis] for other in table}) for axis in range(len(names))]
+    at_end = [
+        _label_of(name)
+        for name, value, tried in zip(names, values, ends, strict=True)
+        if value in (tried[0], tried[-1])
+    ]
+    said += "  It is the best of this sweep"
+    return said + (f", and at the end of what was tried for {' and '.join(at_end)}: widen it." if at_end else ".")
 
 
 def _table(lanes: Mapping[int, Lane], tables: Mapping[int, Sequence[Point]], names: Sequence[str], score: str) -> str:

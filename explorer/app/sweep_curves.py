@@ -30,8 +30,8 @@ class SweepCurves:
         self._part: History | None = None
         self._rows: list[int] = []
         self._legend = html.pane()
-        # Bokeh's own column: one of pmui that gets a figure later has it in its tree before it has a layout, so that
-        # whatever is resized meanwhile fails in the browser.
+        # Bokeh's own column: in one of pmui, a figure that is added later has no layout until React has drawn it, and
+        # the browser fails on it if it measures the page before.
         self.panel = pn.Column(self._legend, visible=False, sizing_mode="stretch_width", margin=0)
 
     def hide(self) -> None:

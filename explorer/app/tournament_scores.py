@@ -13,6 +13,7 @@ from explorer.app import html
 from explorer.app import tournament_report as report
 from explorer.app.tournament_figures import CurvesFigure, ProfileFigure, TimesFigure
 from explorer.app.tournament_form import TITLES
+from explorer.app.widgets import Widgets
 from explorer.tournament import MEASURES, Store, Tournament, intervals, timed
 from explorer.views.tournament_curves import Curve
 
@@ -26,14 +27,14 @@ class ScorePanel:
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
         self._seen: tuple[Any, ...] = ()
-        self._showing = False
+        self._widgets = Widgets()
         self._ruleset, self._measure, self._workload, self._submission = (
             pmui.Select(label=label, options=[], width=width, size="small")
             for label, width in (("Ruleset", 180), ("Time in", 150), ("Workload", 200), ("Submission", 220))
         )
         self._measure.param.update(options=list(MEASURES), value="seconds")
         for widget in (self._ruleset, self._measure, self._workload, self._submission):
-            widget.param.watch(self._asked, "value")
+            self._widgets.watch(widget, lambda value: self._changed())
         self._profiles = ProfileFigure(self._rendered)
         self._times = TimesFigure(self._rendered, self._tapped)
         self._curves = CurvesFigure(self._rendered)
@@ -139,17 +140,12 @@ class ScorePanel:
 
     def _offer(self, widget: Any, options: dict[str, str]) -> None:
         if widget.options != options:
-            self._showing = True
             value = widget.value if widget.value in options.values() else next(iter(options.values()))
-            widget.param.update(options=options, value=value)
-            self._showing = False
-
-    def _asked(self, _: Any) -> None:
-        if not self._showing:
-            self._changed()
+            self._widgets.show(widget, options=options, value=value)
 
     def _tapped(self, submission: str) -> None:
-        self._submission.value = submission
+        self._widgets.show(self._submission, value=submission)
+        self._changed()
 
     def _rendered(self) -> None:
         """A copy of a figure has been made, and is empty."""

@@ -18,6 +18,7 @@ from explorer.app.race import RacePanel
 from explorer.app.runs import RunInput
 from explorer.app.session import Session
 from explorer.app.sweep import SweepPanel
+from explorer.app.widgets import Widgets
 from explorer.challenge import Challenge
 
 
@@ -90,7 +91,8 @@ class Views:
             sx=IN_ROWS,
             styles={"max-width": "calc(100vw - 20px)"},
         )
-        self.choice.param.watch(lambda event: asked.turn(), "value")
+        self._widgets = Widgets()
+        self._widgets.watch(self.choice, lambda name: asked.turn())
         # Bokeh's own column: a layout of pmui would build all views anew for each that is added.
         self.panel = pn.Column(sizing_mode="stretch_width", margin=0)
 
@@ -111,7 +113,9 @@ class Views:
     def choose(self, name: str) -> None:
         """Show the view of this name; `ValueError` where there is none."""
         check(name)
-        self.choice.value = name
+        if name != self.name:
+            self._widgets.show(self.choice, value=name)
+            self._asked.turn()
 
     def draw(self) -> View:
         """Have the chosen view in the page, and no other."""
