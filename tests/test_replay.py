@@ -1,6 +1,5 @@
 """Looking back: a history cut at an epoch is the history that there was then, and everything shown follows."""
 
-import asyncio
 from types import SimpleNamespace
 
 import numpy as np
@@ -112,7 +111,8 @@ def test_a_replay_plays_from_the_first_epoch_to_the_last(monkeypatch):
     assert drawn.pop() == 7
     bar._toggle()
     for _ in range(2):
-        asyncio.run(bar._tick())
+        with pytest.raises(StopIteration):
+            bar._tick().send(None)
     assert (drawn, stopped) == ([0, 5, 7], [True])
     bar._slider.value = 6  # as a person does
     assert drawn == [0, 5, 7, 6]
